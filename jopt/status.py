@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a solve or a search ended, and for each reason a sentence that says what to try."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """Why a solve ended; carried through compiled code as an int32 scalar."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    STEP = 2
+    DECREASE = 3
+    RELATIVE_DECREASE = 4
+    TARGET = 5
+    MAX_ITERATIONS = 6
+    MAX_EVALUATIONS = 7
+    TIME = 8
+    STOPPED = 9
+    STALLED = 10
+    SEARCH_FAILED = 11
+    NONFINITE = 12
+    UNBOUNDED = 13
+    SADDLE = 14
+
+    @property
+    def success(self) -> bool:
+        """Whether a requested test holds at the point returned."""
+        return Status.CONVERGED <= self <= Status.TARGET
+
+    @property
+    def advice(self) -> str:
+        """What happened, and what to try."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.RUNNING: "Still running: the loop has not reached a decision; call step again.",
+    Status.CONVERGED: "Converged: the largest gradient entry is at most gtol.",
+    Status.STEP: "Stopped as asked: the last step moved no parameter by more than xtol.",
+    Status.DECREASE: "Stopped as asked: the last step lowered the value by no more than ftol.",
+    Status.RELATIVE_DECREASE: "Stopped as asked: the last step lowered the value by no more than frtol times its size.",
+    Status.TARGET: "Stopped as asked: the value reached target.",
+    Status.MAX_ITERATIONS: "Not converged: maxiter reached. Raise maxiter, or rescale the parameters.",
+    Status.MAX_EVALUATIONS: "Not converged: maxfev reached. Raise maxfev, or rescale the parameters.",
+    Status.TIME: "Not converged: the time limit was reached. Raise it, or go on from the returned state.",
+    Status.STOPPED: "Stopped by the callback.",
+    Status.STALLED: (
+        "Stalled: neither the value nor the gradient improves any more, so round-off is larger than gtol asks for. "
+        "Raise gtol, use float64, or subtract a constant offset from the objective."
+    ),
+    Status.SEARCH_FAILED: (
+        "The line search found no acceptable step, even along the negative gradient. "
+        "Check the gradient (a non-smooth or noisy objective, or a wrong custom derivative), or use float64."
+    ),
+    Status.NONFINITE: (
+        "The objective or its gradient is not finite where it is needed. The last finite point is returned; "
+        "start elsewhere, use a smaller step, or keep the objective inside its domain."
+    ),
+    Status.UNBOUNDED: "The objective falls without bound along the path taken. Add a regulariser or bounds.",
+    Status.SADDLE: "The gradient vanishes but the requested second-order check found negative curvature.",
+}
+
+
+class SearchStatus(enum.IntEnum):
+    """Where a line search stands; carried through compiled code as an int32 scalar."""
+
+    SEARCHING = 0
+    ACCEPTED = 1
+    STEP_TOO_SMALL = 2
+    STEP_TOO_LARGE = 3
+    TOO_MANY_TRIALS = 4
+    INTERVAL_TOO_SMALL = 5
+    NOT_DESCENT = 6
+    UNBOUNDED = 7
+
+    @property
+    def advice(self) -> str:
+        """What happened."""
+        return _SEARCH_ADVICE[self]
+
+
+_SEARCH_ADVICE = {
+    SearchStatus.SEARCHING: "Still searching.",
+    SearchStatus.ACCEPTED: "The step passes the test that the search advertises.",
+    SearchStatus.STEP_TOO_SMALL: "Failed: the next step would be too small to change the point.",
+    SearchStatus.STEP_TOO_LARGE: "Failed: the largest admissible step still asks for a larger one.",
+    SearchStatus.TOO_MANY_TRIALS: "Failed: no trial within the budget passed the test.",
+    SearchStatus.INTERVAL_TOO_SMALL: "Failed: round-off keeps the bracket from shrinking to an acceptable step.",
+    SearchStatus.NOT_DESCENT: "Failed: the slope at zero is not negative, so this is no descent direction.",
+    SearchStatus.UNBOUNDED: "Failed: the value is minus infinity at the trial step.",
+}

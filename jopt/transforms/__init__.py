@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradients to updates. (Filled in as the files arrive.)"""

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Elementary transformations: the update of each leaf is the gradient times a number, or its sign.
+
+    identity                u = g
+    scale                   u = step_size g
+    scale_by_schedule       u = step_size_fn(t) g          t the number of updates so far, from 0
+    scale_by_learning_rate  u = -learning_rate(t) g        the sign makes a descent step of a gradient
+    sign                    u = sign(g)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jopt import tree, validate
+from jopt.types import Params, ScalarOrSchedule, Transformation, Updates, described, stateless
+
+
+@described
+def identity() -> Transformation:
+    """Return the gradients unchanged: the neutral element of `chain`."""
+    return stateless(lambda g, _: g)
+
+
+@described
+def scale(step_size: float | jax.Array) -> Transformation:
+    """Multiply every leaf by a number.
+
+    Args:
+      step_size: any finite number; -1.0 turns a gradient into a descent direction.
+
+    Raises:
+      ValueError: if `step_size` is NaN.
+    """
+    validate.number("scale", "step_size", step_size)
+    return stateless(lambda g, _: tree.scale(step_size, g))
+
+
+@described
+def sign() -> Transformation:
+    """Replace every entry by its sign, in {-1, 0, 1}.
+
+    Reference: Bernstein et al. (2018), signSGD, Algorithm 1, arXiv:1802.04434.
+    """
+    return stateless(lambda g, _: jax.tree.map(jnp.sign, g))
+
+
+class ScaleByScheduleState(NamedTuple):
+    """State of `scale_by_schedule`.
+
+    Attributes:
+      count: updates so far, int32.
+    """
+
+    count: jax.Array
+
+
+@described
+def scale_by_schedule(step_size_fn: Callable[[Any], Any]) -> Transformation:
+    """Multiply every leaf by a scheduled number.
+
+    Args:
+      step_size_fn: function of the number of updates so far (int32, from 0) giving a number.
+
+    Raises:
+      TypeError: if `step_size_fn` is not callable.
+    """
+    if not callable(step_size_fn):
+        msg = f"scale_by_schedule: step_size_fn must be a function of the step number, got {step_size_fn!r}; use scale for a number."
+        raise TypeError(msg)
+
+    def init(params: Params) -> ScaleByScheduleState:
+        del params
+        return ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+    def update(updates: Updates, state: ScaleByScheduleState, params: Params = None, **extra: Any) -> Any:
+        del params, extra
+        factor = step_size_fn(state.count)
+        return tree.scale(factor, updates), ScaleByScheduleState(optax.safe_increment(state.count))
+
+    return Transformation(init, update)
+
+
+class ScaleByLearningRateState(NamedTuple):
+    """State of `scale_by_learning_rate`.
+
+    Attributes:
+      count: updates so far, int32.
+      learning_rate: the rate last used (before the first update: the one that will be), in the scalar dtype.
+    """
+
+    count: jax.Array
+    learning_rate: jax.Array
+
+
+@described
+def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> Transformation:
+    """Multiply every leaf by minus the learning rate, a number or a schedule.
+
+    Args:
+      learning_rate: a number >= 0, or a function from the number of updates so far (from 0) to one.
+      flip_sign: whether to multiply by -1, so that the update is added to the parameters.
+
+    Returns:
+      A transformation whose state holds the rate last used, for users to read.
+
+    Raises:
+      ValueError: if a number is negative or NaN.
+    """
+    if not callable(learning_rate):
+        validate.number("scale_by_learning_rate", "learning_rate", learning_rate, low=0.0)
+    sign_ = -1.0 if flip_sign else 1.0
+
+    def rate_at(count: jax.Array, like: Updates) -> jax.Array:
+        rate = learning_rate(count) if callable(learning_rate) else learning_rate
+        return jnp.asarray(rate).astype(tree.scalar_dtype(like))
+
+    def init(params: Params) -> ScaleByLearningRateState:
+        count = jnp.zeros((), jnp.int32)
+        return ScaleByLearningRateState(count, rate_at(count, params))
+
+    def update(updates: Updates, state: ScaleByLearningRateState, params: Params = None, **extra: Any) -> Any:
+        del params, extra
+        rate = rate_at(state.count, updates)
+        return tree.scale(sign_ * rate, updates), ScaleByLearningRateState(optax.safe_increment(state.count), rate)
+
+    return Transformation(init, update)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The protocols of jopt: everything is a pure pair of functions over pytrees.
+
+- `Transformation`: `init(params)`, `update(updates, state, params=None, **extra)`; optax's own type, so that either
+  library's transformations serve in the other.
+- `LineSearch`: `init(value, slope, first_step)`, `update(state, value, slope)`; it sees numbers only.
+- `Solver`: `init(objective, params)`, `step(objective, state)`; one step is one evaluation of the objective.
+
+The three share `Described`: an object made by a factory decorated with `described` knows the factory's name and the
+settings it was called with, prints as that call, and equals another object made by the same call. The last point lets
+`jax.jit` take such an object as a static argument without compiling anew for each equal copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import optax
+
+Params = Any
+"""A pytree of arrays: the parameters x."""
+
+Updates = Any
+"""A pytree like the parameters: gradients g, or updates u, which are added."""
+
+Scalar = jax.Array
+"""An array of shape ()."""
+
+ScalarOrSchedule = float | jax.Array | Callable[[Any], Any]
+"""A number, or a function from the step number (from 0) to a number."""
+
+GradientTransformation = optax.GradientTransformationExtraArgs
+"""optax's protocol type, which is ours too."""
+
+P = ParamSpec("P")
+T = TypeVar("T", bound="Described")
+
+
+class Described:
+    """What an object made by a factory knows about the call that made it (see the module)."""
+
+    name: str = ""
+    settings: dict[str, Any] = {}  # noqa: RUF012 - replaced for each instance, never mutated
+
+    def __repr__(self) -> str:
+        arguments = (f"{key}={_show(value)}" for key, value in self.settings.items())
+        return f"{self.name or type(self).__name__}({', '.join(arguments)})"
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and self._key() == other._key())  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> Any:
+        """Return the call as a hashable value, or the identity where there is none."""
+        # 1, 1.0 and True compare equal but make different programs: the type is part of the key.
+        key = (self.name, tuple((k, type(v), v) for k, v in self.settings.items()))
+        try:
+            hash(key)
+        except TypeError:
+            return id(self)
+        return key if self.name else id(self)
+
+
+def described(factory: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a factory: what it returns carries the factory's name and the bound settings."""
+    signature = inspect.signature(factory)
+
+    @functools.wraps(factory)
+    def make(*args: P.args, **kwargs: P.kwargs) -> T:
+        made = factory(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        made.name = factory.__name__
+        made.settings = _flat(signature, bound.arguments)
+        return made
+
+    return make
+
+
+def _flat(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Spread `**kwargs`, and `*args` as `0=...`, into one mapping."""
+    settings: dict[str, Any] = {}
+    for key, value in arguments.items():
+        kind = signature.parameters[key].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            settings.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            settings.update({str(i): v for i, v in enumerate(value)})
+        else:
+            settings[key] = value
+    return settings
+
+
+def _show(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value)
+
+
+class Transformation(Described, optax.GradientTransformationExtraArgs):
+    """optax's transformation pair that also knows its name, settings and stages.
+
+    Being a tuple it is a pytree; tree operations rebuild it from its two functions and lose the description.
+
+    Attributes:
+      stages: the transformations of a positional chain, empty otherwise.
+      pairs: for directions made from differences (see `jopt.transforms.quasi_newton.from_pairs`), the form that is
+        told the differences instead of remembering the previous point; None otherwise.
+    """
+
+    stages: tuple[GradientTransformation, ...] = ()
+    pairs: Any = None
+
+    def __repr__(self) -> str:
+        if self.name == "chain" and self.stages:
+            return f"chain({', '.join(map(repr, self.stages))})"
+        return super().__repr__()
+
+
+def stateless(function: Callable[[Updates, Params], Updates]) -> Transformation:
+    """Return the transformation without state that maps `(updates, params)` to updates."""
+
+    def init(params: Params) -> optax.EmptyState:
+        del params
+        return optax.EmptyState()
+
+    def update(updates: Updates, state: optax.EmptyState, params: Params = None, **extra: Any) -> Any:
+        del extra
+        return function(updates, params), state
+
+    return Transformation(init, update)
+
+
+class _LineSearchPair(NamedTuple):
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+
+
+class LineSearch(Described, _LineSearchPair):
+    """How far to go, decided from numbers alone.
+
+    `init(value, slope, first_step) -> state` takes phi(0), phi'(0) < 0 and the first trial;
+    `update(state, value, slope) -> state` takes phi and phi' at `state.step`. All are scalars of one floating dtype.
+    `state.step` is the next trial, or the decided step; `state.status` is a `jopt.status.SearchStatus` as int32.
+    """
+
+
+class _SolverPair(NamedTuple):
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+
+
+class Solver(Described, _SolverPair):
+    """A method that reads the objective, one evaluation a step.
+
+    `init(objective, params) -> state` evaluates nothing; `step(objective, state) -> (state, info)` evaluates the
+    objective once. The state holds what the next step needs; the info (`jopt.solvers.Info`) holds what the caller
+    wants to know of this one: the point evaluated, whether it was accepted, and a status.
+    """

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests share: trees, tolerances, comparisons."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+DTYPES = (jnp.float32, jnp.float64)
+
+
+def tolerance(dtype):
+    """Return the relative error that ten rounded steps of a formula may collect in this dtype."""
+    return {"bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-12}[jnp.dtype(dtype).name]
+
+
+def nested_tree(dtype, seed=0):
+    """Return a nested tree with a matrix, a vector, a scalar and an empty leaf."""
+    rng = np.random.default_rng(seed)
+    shapes = {"layer": {"weight": (3, 4), "bias": (4,)}, "gain": (), "unused": (0,)}
+    return jax.tree.map(lambda s: jnp.asarray(rng.standard_normal(s), dtype), shapes, is_leaf=lambda s: isinstance(s, tuple))
+
+
+def assert_trees_close(actual, expected, rtol=None):
+    """Assert equal structure, dtypes and shapes, and entries close relative to each leaf's largest entry."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), e in zip(jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
+        name = jax.tree_util.keystr(path)
+        assert jnp.shape(a) == jnp.shape(e), name
+        assert jnp.result_type(a) == jnp.result_type(e), name
+        a_, e_ = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        bound = (tolerance(jnp.result_type(e)) if rtol is None else rtol) * max(1e-30, np.abs(e_).max(initial=0.0))
+        np.testing.assert_allclose(a_, e_, rtol=0, atol=bound, err_msg=name)
+
+
+def copies_of(primitive_name, jaxpr):
+    """Count the equations of one primitive in a jaxpr and in every jaxpr inside it."""
+    return sum(
+        (eqn.primitive.name == primitive_name)
+        + sum(copies_of(primitive_name, inner) for inner in jax.core.jaxprs_in_params(eqn.params))
+        for eqn in jaxpr.eqns
+    )
