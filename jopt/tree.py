@@ -21,7 +21,7 @@ Tree = Any
 
 def scalar_dtype(tree: Tree) -> Any:
     """Return the dtype of the scalars that belong to a tree: the widest leaf's, at least float32."""
-    return functools.reduce(jnp.promote_types, (x.dtype for x in jax.tree.leaves(tree)), jnp.dtype("float32"))
+    return functools.reduce(common_dtype, (jnp.result_type(x) for x in jax.tree.leaves(tree)), jnp.dtype("float32"))
 
 
 def coarsest_eps(tree: Tree) -> float:
@@ -43,6 +43,21 @@ def vdot(a: Tree, b: Tree) -> jax.Array:
 def norm(a: Tree) -> jax.Array:
     """Return the Euclidean norm |a|."""
     return jnp.sqrt(vdot(a, a))
+
+
+def scaled_norm(a: Tree) -> tuple[jax.Array, jax.Array]:
+    """Return (m, r) with |a| = m r, where no square leaves the range: m is about the largest entry, and r = |a / m|.
+
+    The pair is for comparisons and quotients that must hold where m r itself overflows. r is finite exactly where all
+    entries are; for a zero tree it is zero, with derivative zero. The tree is read twice.
+    """
+    dtype = scalar_dtype(a)
+    # Within these bounds the reciprocal of m is a normal number: compilers divide by multiplying with it.
+    low = jnp.finfo(dtype).tiny
+    m = jax.lax.stop_gradient(jnp.clip(max_abs(a), low, 1 / low))  # |a| does not depend on the unit it is computed in
+    total = _total([jnp.sum(jnp.square(x.astype(dtype) / m)) for x in jax.tree.leaves(a)], dtype)
+    # The root has no derivative at zero: take it at one instead, and select zero.
+    return m, jnp.where(total == 0, total, jnp.sqrt(jnp.where(total == 0, jnp.ones_like(total), total)))
 
 
 def max_abs(a: Tree) -> jax.Array:
@@ -92,6 +107,18 @@ def where(condition: jax.Array, a: Tree, b: Tree) -> Tree:
     return jax.tree.map(functools.partial(jnp.where, condition), a, b)
 
 
+def map_unzip(function: Callable[..., tuple[Any, ...]], outputs: int, a: Tree, *rest: Tree) -> tuple[Tree, ...]:
+    """Map a function of leaves that returns `outputs` values, and return one tree for each value.
+
+    One pass over the leaves, so that a compiler sees everything that belongs to a leaf together. All trees have the
+    structure of `a`; a tree without leaves gives `outputs` trees without leaves, and None stays None.
+    """
+    leaves, structure = jax.tree.flatten(a)
+    rows = zip(leaves, *(structure.flatten_up_to(b) for b in rest), strict=True)
+    results = [function(*row) for row in rows]
+    return tuple(structure.unflatten([result[i] for result in results]) for i in range(outputs))
+
+
 def zeros_like(a: Tree, dtype: Any = None) -> Tree:
     """Return zeros of the same shapes (and shardings), in the same dtypes or in `dtype`."""
     return jax.tree.map(lambda x: jnp.zeros_like(x, dtype=dtype), a)
@@ -104,7 +131,13 @@ def cast(a: Tree, like: Tree) -> Tree:
 
 def wide(dtype: Any) -> Any:
     """Return the dtype in which to compute on leaves of `dtype`: the same, at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return common_dtype(dtype, jnp.float32)
+
+
+def common_dtype(a: Any, b: Any) -> Any:
+    """Return the dtype that holds both, by JAX's standard rules whatever promotion the user has set."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(a, b)
 
 
 def as_parameters(function: str, argument: str, params: Tree) -> Tree:
@@ -136,15 +169,20 @@ def check_like(function: str, argument: str, tree: Tree, reference: str, like: T
     Raises:
       ValueError: naming the first path that differs, and both shapes.
     """
+    if jax.tree.structure(tree) == jax.tree.structure(like) and _same_shapes(tree, like):
+        return
     ours, theirs = (dict(_shapes(t)) for t in (tree, like))
     for path in [*theirs, *ours]:
         a, b = ours.get(path, "nothing"), theirs.get(path, "nothing")
         if a != b:
             msg = f"{function}: {argument} must be a tree like {reference}, but at {path or 'the root'} {argument} has {a} and {reference} has {b}."
             raise ValueError(msg)
-    if jax.tree.structure(tree) != jax.tree.structure(like):
-        msg = f"{function}: {argument} must be a tree like {reference}, got {jax.tree.structure(tree)} for {jax.tree.structure(like)}."
-        raise ValueError(msg)
+    msg = f"{function}: {argument} must be a tree like {reference}, got {jax.tree.structure(tree)} for {jax.tree.structure(like)}."
+    raise ValueError(msg)
+
+
+def _same_shapes(a: Tree, b: Tree) -> bool:
+    return all(jnp.shape(x) == jnp.shape(y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def _shapes(tree: Tree) -> list[tuple[str, str]]:
@@ -162,6 +200,6 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "add", "all_finite", "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "max_abs", "negative", "norm",
-    "scalar_dtype", "scale", "size", "sub", "vdot", "where", "wide", "zeros_like",
+    "add", "all_finite", "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm",
+    "scalar_dtype", "scale", "scaled_norm", "size", "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import jax
 import optax
@@ -29,6 +29,9 @@ Updates = Any
 
 Scalar = jax.Array
 """An array of shape ()."""
+
+Count = Any
+"""An int32 array of shape (): updates so far. (`Any`, because a field named count hides a method of tuples.)"""
 
 ScalarOrSchedule = float | jax.Array | Callable[[Any], Any]
 """A number, or a function from the step number (from 0) to a number."""
@@ -58,8 +61,7 @@ class Described:
 
     def _key(self) -> Any:
         """Return the call as a hashable value, or the identity where there is none."""
-        # 1, 1.0 and True compare equal but make different programs: the type is part of the key.
-        key = (self.name, tuple((k, type(v), v) for k, v in self.settings.items()))
+        key = (self.name, _frozen(self.settings))
         try:
             hash(key)
         except TypeError:
@@ -94,7 +96,23 @@ def _flat(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, 
             settings.update({str(i): v for i, v in enumerate(value)})
         else:
             settings[key] = value
-    return settings
+    return _copied(settings)
+
+
+def _copied(value: Any) -> Any:
+    """Return plain containers as new ones, so that what the caller changes later does not change the description."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return {k: _copied(v) for k, v in value.items()} if type(value) is dict else value
+
+
+def _frozen(value: Any) -> Any:
+    """Return a value as a key: plain containers as tuples, and the type of everything.
+
+    1, 1.0 and True compare equal but make different programs: hence the types.
+    """
+    items = [x for pair in value.items() for x in pair] if type(value) is dict else value
+    return type(value), tuple(map(_frozen, items)) if type(value) in (list, tuple, dict) else value
 
 
 def _show(value: Any) -> str:
@@ -114,6 +132,12 @@ class Transformation(Described, optax.GradientTransformationExtraArgs):
 
     stages: tuple[GradientTransformation, ...] = ()
     pairs: Any = None
+
+    if TYPE_CHECKING:  # optax's own types ask of an update that it takes every state, which none does
+
+        def __new__(cls, init: Callable[..., Any], update: Callable[..., Any]) -> Self:
+            """Make the pair."""
+            ...
 
     def __repr__(self) -> str:
         if self.name == "chain" and self.stages:

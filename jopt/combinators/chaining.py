@@ -8,6 +8,7 @@ Composition is associative and `identity` is its neutral element.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optax
@@ -49,7 +50,7 @@ def chain(*stages: optax.GradientTransformation, **named_stages: optax.GradientT
 def _positional(stages: tuple[optax.GradientTransformation, ...]) -> Transformation:
     flat: list[GradientTransformation] = []
     for stage in stages:
-        flat += getattr(stage, "stages", ()) or (optax.with_extra_args_support(stage),)
+        flat += _stages_of(stage)
 
     def init(params: Any) -> tuple[Any, ...]:
         return tuple(stage.init(params) for stage in flat)
@@ -74,13 +75,20 @@ def _named(stages: dict[str, optax.GradientTransformation]) -> Transformation:
         return {name: stage.init(params) for name, stage in extended.items()}
 
     def update(updates: Updates, state: dict[str, Any], params: Any = None, **extra: Any) -> tuple[Updates, Any]:
-        _check_length(state, len(extended))
+        _check_names(state, list(extended))
         after = {}
         for name, stage in extended.items():
             updates, after[name] = stage.update(updates, state[name], params, **extra)
         return updates, after
 
     return Transformation(init, update)
+
+
+def _stages_of(stage: optax.GradientTransformation) -> tuple[GradientTransformation, ...]:
+    """Return the stages of a positional chain of jopt's, and any other transformation as the only one."""
+    if isinstance(stage, Transformation) and (stage.stages or (stage.name == "chain" and not stage.settings)):
+        return stage.stages
+    return (optax.with_extra_args_support(stage),)
 
 
 def _check_stage(label: int | str, stage: Any) -> None:
@@ -91,6 +99,16 @@ def _check_stage(label: int | str, stage: Any) -> None:
 
 
 def _check_length(state: Any, length: int) -> None:
-    if len(state) != length:
-        msg = f"chain: state must have {length} entries, one for each stage, got {len(state)}; make it with init of this chain."
+    if not isinstance(state, (tuple, list)) or len(state) != length:
+        got = f"{type(state).__name__} of {len(state)}" if hasattr(state, "__len__") else repr(state)
+        msg = (
+            f"chain: state must be a tuple of {length}, one for each stage, got {got}; make it with init of this chain."
+        )
+        raise ValueError(msg)
+
+
+def _check_names(state: Any, names: list[str]) -> None:
+    if not isinstance(state, Mapping) or set(state) != set(names):
+        got = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+        msg = f"chain: state must be a dict of {names}, one for each stage, got {got}; make it with init of this chain."
         raise ValueError(msg)

@@ -3,9 +3,11 @@
 
     identity                u = g
     scale                   u = step_size g
-    scale_by_schedule       u = step_size_fn(t) g          t the number of updates so far, from 0
+    scale_by_schedule       u = step_size_fn(t) g
     scale_by_learning_rate  u = -learning_rate(t) g        the sign makes a descent step of a gradient
     sign                    u = sign(g)
+
+Here g is the gradient and t the number of updates so far, from 0.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree, validate
-from jopt.types import Params, ScalarOrSchedule, Transformation, Updates, described, stateless
+from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates, described, stateless
 
 
 @described
@@ -35,9 +37,10 @@ def scale(step_size: float | jax.Array) -> Transformation:
       step_size: any finite number; -1.0 turns a gradient into a descent direction.
 
     Raises:
-      ValueError: if `step_size` is NaN.
+      ValueError: if `step_size` is NaN or infinite.
+      TypeError: if it is not a number.
     """
-    validate.number("scale", "step_size", step_size)
+    validate.number("scale", "step_size", step_size, low_open=True, high_open=True)
     return stateless(lambda g, _: tree.scale(step_size, g))
 
 
@@ -57,7 +60,7 @@ class ScaleByScheduleState(NamedTuple):
       count: updates so far, int32.
     """
 
-    count: jax.Array
+    count: Count
 
 
 @described
@@ -94,7 +97,7 @@ class ScaleByLearningRateState(NamedTuple):
       learning_rate: the rate last used (before the first update: the one that will be), in the scalar dtype.
     """
 
-    count: jax.Array
+    count: Count
     learning_rate: jax.Array
 
 
@@ -110,23 +113,24 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
       A transformation whose state holds the rate last used, for users to read.
 
     Raises:
-      ValueError: if a number is negative or NaN.
+      ValueError: if a number is negative, NaN or infinite.
+      TypeError: if it is neither a number nor a function.
     """
     if not callable(learning_rate):
-        validate.number("scale_by_learning_rate", "learning_rate", learning_rate, low=0.0)
+        validate.number("scale_by_learning_rate", "learning_rate", learning_rate, low=0.0, high_open=True)
     sign_ = -1.0 if flip_sign else 1.0
 
-    def rate_at(count: jax.Array, like: Updates) -> jax.Array:
+    def rate_at(count: jax.Array, dtype: Any) -> jax.Array:
         rate = learning_rate(count) if callable(learning_rate) else learning_rate
-        return jnp.asarray(rate).astype(tree.scalar_dtype(like))
+        return jnp.asarray(rate).astype(dtype)
 
     def init(params: Params) -> ScaleByLearningRateState:
         count = jnp.zeros((), jnp.int32)
-        return ScaleByLearningRateState(count, rate_at(count, params))
+        return ScaleByLearningRateState(count, rate_at(count, tree.scalar_dtype(params)))
 
     def update(updates: Updates, state: ScaleByLearningRateState, params: Params = None, **extra: Any) -> Any:
         del params, extra
-        rate = rate_at(state.count, updates)
+        rate = rate_at(state.count, state.learning_rate.dtype)
         return tree.scale(sign_ * rate, updates), ScaleByLearningRateState(optax.safe_increment(state.count), rate)
 
     return Transformation(init, update)

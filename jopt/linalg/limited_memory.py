@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The limited-memory BFGS matrix: the last m pairs (s, y) and the product B g, in two forms.
+
+BFGS maps B to V' B V + rho s s' with V = I - rho y s', rho = 1 / <s, y>; started from gamma I with gamma = <s, y>/<y, y>
+of the newest pair and applied to the m newest pairs from old to new, it gives B without ever forming it.
+
+`two_loop` is Nocedal's recursion: 2m inner products, each waiting for the one before.
+
+`gram` needs the inner products of the pairs among themselves and with g, all taken in one pass over the history, and one
+more pass for the combination. With S, Y the pairs as columns, R the upper triangle of S'Y in order of age and
+D = diag(S'Y),
+
+    u = R^-1 S'g,    w = R^-T (D u + gamma (Y'Y u - Y'g)),    B g = gamma g + S w - gamma Y u.
+
+R^-1 itself is kept. A new pair appends a column, [R r; 0 sigma]^-1 = [R^-1 -R^-1 r / sigma; 0 1 / sigma], and the oldest
+leaves by striking its row and column, which for a triangular matrix commutes with inversion. So nothing is solved, and
+an error in a column leaves with it. Rows and columns stay in the slot of their pair: no order of age is ever needed.
+
+A pair is kept when <s, y> > eps |s| |y|: the test does not depend on the scale of x or f, B stays positive definite,
+and a pair with a NaN or without movement fails it.
+
+References: Nocedal (1980), Updating quasi-Newton matrices with limited storage, Math. Comp. 35(151),
+doi:10.1090/S0025-5718-1980-0572855-7; Byrd, Nocedal and Schnabel (1994), Representations of quasi-Newton matrices and
+their use in limited memory methods, Math. Program. 63, eq. (3.1), doi:10.1007/BF01582063.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree
+from jopt.types import Params, Scalar
+
+# Below this many parameters a sum over a broadcast product compiles to fewer and faster CPU kernels than a dot product.
+SMALL = 1024
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class History(NamedTuple):
+    """The pairs and what is known of their inner products. m is the memory; a slot without a pair holds zeros.
+
+    Attributes:
+      pairs: tree like params with leaves of shape (2, m, ...): the s, then the y.
+      curvatures: <s_i, y_i>, shape (m,).
+      inverse: R^-1 with rows and columns in slots, shape (m, m); the two-loop form leaves it zero.
+      yy: Y'Y, shape (m, m); the two-loop form leaves it zero.
+      gamma: <s, y>/<y, y> of the newest pair, 1 while there is none.
+      count: pairs kept since the last reset, int32; the next one goes into slot count mod m.
+    """
+
+    pairs: Params
+    curvatures: jax.Array
+    inverse: jax.Array
+    yy: jax.Array
+    gamma: Scalar
+    count: jax.Array
+
+
+Product = Callable[[History, Params, Params, Params], tuple[History, Params]]
+"""`(history, s, y, g) -> (history with the pair if it is fit to keep, B g)`."""
+
+
+def empty(params: Params, memory: int, dtype: Any = None) -> History:
+    """Return the history without pairs, for which B is the identity.
+
+    Args:
+      params: tree of floating arrays.
+      memory: pairs to keep, m >= 1.
+      dtype: dtype of the stored pairs; None keeps each leaf's.
+    """
+    scalar = tree.scalar_dtype(params)
+    return History(
+        pairs=jax.tree.map(lambda x: jnp.zeros((2, memory, *x.shape), dtype or x.dtype), params),
+        curvatures=jnp.zeros(memory, scalar),
+        inverse=jnp.zeros((memory, memory), scalar),
+        yy=jnp.zeros((memory, memory), scalar),
+        gamma=jnp.ones((), scalar),
+        count=jnp.zeros((), jnp.int32),
+    )
+
+
+def forget(history: History, condition: jax.Array) -> History:
+    """Return the history without its pairs if the condition holds. The stored pairs stay, with weights of zero."""
+    return history._replace(
+        curvatures=jnp.where(condition, 0, history.curvatures),
+        inverse=jnp.where(condition, 0, history.inverse),
+        gamma=jnp.where(condition, 1, history.gamma),
+        count=jnp.where(condition, 0, history.count),
+    )
+
+
+def choose(params: Params) -> Product:
+    """Return the form that suits the parameters, decided at trace time by their size and sharding.
+
+    The recursion is the more exact one in float32; its dependent inner products cost most where each of them is a long
+    sum, and where each is a reduction over devices.
+    """
+    sharded = any(_is_sharded(x) for x in jax.tree.leaves(params))
+    return gram if sharded or tree.size(params) > SMALL else two_loop
+
+
+def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
+    """Add the pair if it is fit to keep; return B g by Nocedal's recursion (1980, section 3)."""
+    s, y = _as_stored(history, s), _as_stored(history, y)
+    s_y, y_y = tree.vdot(s, y), tree.vdot(y, y)
+    kept = _fit_to_keep(s_y, tree.vdot(s, s), y_y)
+    pairs = _write(history, kept, s, y, s)
+    history = _count_in(history, kept, s_y, y_y)._replace(pairs=pairs)
+    memory = history.curvatures.shape[0]
+    weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
+
+    def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
+        slot = jnp.mod(history.count - 1 - age, memory)
+        rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), pairs)
+        return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
+
+    def from_new_to_old(age: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
+        q, alphas = carry
+        s_i, y_i, weight = pair(age)
+        alpha = weight * tree.vdot(q, s_i)
+        return tree.axpy(-alpha, y_i, q), alphas.at[age].set(alpha)
+
+    def from_old_to_new(i: jax.Array, r: Params) -> Params:
+        age = memory - 1 - i
+        s_i, y_i, weight = pair(age)
+        return tree.axpy(alphas[age] - weight * tree.vdot(r, y_i), s_i, r)
+
+    q, alphas = jax.lax.fori_loop(0, memory, from_new_to_old, (_widened(g), jnp.zeros_like(weights)))
+    r = jax.lax.fori_loop(0, memory, from_old_to_new, tree.scale(history.gamma, q))
+    return history, tree.cast(r, g)
+
+
+def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
+    """Add the pair if it is fit to keep; return B g from inner products (Byrd, Nocedal and Schnabel 1994, eq. 3.1)."""
+    s, y = _as_stored(history, s), _as_stored(history, y)
+    old, new = _inner_products(history, s, y, g)
+    (s_g, s_s, s_y), (y_g, _, y_y) = new
+    kept = _fit_to_keep(s_y, s_s, y_y)
+    replaced = kept & _at_slot(history)
+    after = _count_in(_border(history, kept, s_y, y_y, old), kept, s_y, y_y)
+
+    p = jnp.where(replaced, s_g, old[0, :, 0])
+    q = jnp.where(replaced, y_g, old[1, :, 0])
+    u = _matvec(after.inverse, p)
+    w = _matvec(after.inverse.T, after.curvatures * u + after.gamma * (_matvec(after.yy, u) - q))
+    weights = jnp.stack([w, -after.gamma * u])
+    # The old rows and the new pair are combined, and the write comes last: a write that is read again is made twice by
+    # XLA, and a read that may come after the write is given a copy of the whole history.
+    newest = jnp.sum(jnp.where(replaced, weights, 0), axis=1)
+    direction = _combine(history, jnp.where(replaced, 0, weights), tree.scale(after.gamma, _widened(g)))
+    direction = tree.axpy(newest[0], _only_if(kept, s), tree.axpy(newest[1], _only_if(kept, y), direction))
+    return after._replace(pairs=_write(history, kept, s, y, direction)), tree.cast(direction, g)
+
+
+def _fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
+    """Return whether a pair keeps B positive definite, and 1 / <s, y> and gamma finite."""
+    info = jnp.finfo(s_y.dtype)
+    # The root of each factor: the product of the squares overflows long before the pair does.
+    curved = s_y > float(info.eps) * jnp.sqrt(s_s) * jnp.sqrt(y_y)
+    return curved & (s_y >= float(info.tiny)) & (y_y >= float(info.tiny)) & jnp.isfinite(s_y) & jnp.isfinite(y_y)
+
+
+def _at_slot(history: History) -> jax.Array:
+    """Return the mask, shape (m,), of the slot into which the next pair goes."""
+    memory = history.curvatures.shape[0]
+    return jnp.arange(memory) == jnp.mod(history.count, memory)
+
+
+def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> History:
+    """Return the history with the scalars of the new pair, if it is kept."""
+    return history._replace(
+        curvatures=jnp.where(kept & _at_slot(history), s_y, history.curvatures),
+        gamma=jnp.where(kept, s_y / jnp.where(kept, y_y, 1), history.gamma),
+        count=history.count + kept,
+    )
+
+
+def _border(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar, old: jax.Array) -> History:
+    """Return the history with R^-1 and Y'Y bordered by the new pair, if it is kept."""
+    at_slot = _at_slot(history)
+    row, column = at_slot[:, None], at_slot[None, :]
+    struck = jnp.where(row | column, 0, history.inverse)
+    last = (jnp.where(at_slot, 1, 0) - _matvec(struck, old[0, :, 2])) / jnp.where(kept, s_y, 1)
+    inverse = jnp.where(column, last[:, None], struck)
+    border = jnp.where(at_slot, y_y, old[1, :, 2])
+    yy = jnp.where(row, border[None, :], jnp.where(column, border[:, None], history.yy))
+    return history._replace(inverse=jnp.where(kept, inverse, history.inverse), yy=jnp.where(kept, yy, history.yy))
+
+
+def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[jax.Array, jax.Array]:
+    """Return the inner products of the stored rows, shape (2, m, 3), and of s and y, shape (2, 3), with g, s and y.
+
+    They are one table, so that over many devices they are one reduction.
+    """
+    memory, dtype = history.curvatures.shape[0], history.gamma.dtype
+
+    def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
+        rows = rows.reshape(2 * memory, -1).astype(dtype)
+        columns = jnp.stack([v.ravel().astype(dtype) for v in (g, s, y)])
+        if s.size <= SMALL:
+            return jnp.sum(jnp.concatenate([rows, columns[1:]])[:, None, :] * columns[None, :, :], axis=-1)
+        products = [jnp.einsum("ij,kj->ik", r, columns, precision=HIGHEST) for r in (rows, columns[1:])]
+        return jnp.concatenate(products)
+
+    leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
+    table = sum(leaves, jnp.zeros((2 * memory + 2, 3), dtype))
+    return table[: 2 * memory].reshape(2, memory, 3), table[2 * memory :]
+
+
+def _combine(history: History, weights: jax.Array, offset: Params) -> Params:
+    """Return the offset plus the sum of the stored rows times `weights`, shape (2, m)."""
+
+    def leaf(rows: jax.Array, offset: jax.Array) -> jax.Array:
+        rows, flat = rows.reshape(weights.size, -1).astype(offset.dtype), weights.reshape(-1).astype(offset.dtype)
+        if offset.size <= SMALL:
+            total = jnp.sum(flat[:, None] * rows, axis=0)
+        else:
+            total = jnp.einsum("i,ij->j", flat, rows, precision=HIGHEST)
+        return offset + total.reshape(offset.shape)
+
+    return jax.tree.map(leaf, history.pairs, offset)
+
+
+def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Params) -> Params:
+    """Return the pairs with s and y in the next slot, if they are kept.
+
+    Only one row is read and written, so that a loop updates the history in place. The write is made to wait for
+    `product` (whose entries are never NaN when a pair is kept, short of overflow) because it was computed from the
+    history as it stood.
+    """
+    slot = jnp.mod(history.count, history.curvatures.shape[0])
+
+    def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, product: jax.Array) -> jax.Array:
+        old = jax.lax.dynamic_slice_in_dim(rows, slot, 1, axis=1)
+        new = jnp.stack([s, y])[:, None].astype(rows.dtype)
+        row = jnp.where(kept & ~jnp.isnan(product), new, old)
+        return jax.lax.dynamic_update_slice_in_dim(rows, row, slot, axis=1)
+
+    return jax.tree.map(leaf, history.pairs, s, y, product)
+
+
+def _as_stored(history: History, vector: Params) -> Params:
+    """Return the vector as the history will hold it, in at least float32."""
+    return jax.tree.map(lambda x, rows: x.astype(rows.dtype).astype(tree.wide(rows.dtype)), vector, history.pairs)
+
+
+def _widened(vector: Params) -> Params:
+    return jax.tree.map(lambda x: x.astype(tree.wide(x.dtype)), vector)
+
+
+def _only_if(kept: jax.Array, vector: Params) -> Params:
+    return jax.tree.map(lambda x: jnp.where(kept, x, 0), vector)
+
+
+def _matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """Return a small matrix times a vector: a fused sum, where a library call would cost more than it does."""
+    return jnp.sum(matrix * vector, axis=-1)
+
+
+def _is_sharded(x: jax.Array) -> bool:
+    """Return whether an array is known, at trace time, to be spread over devices."""
+    if isinstance(x, jax.core.Tracer):
+        spec = getattr(jax.typeof(x).sharding, "spec", ())
+        return any(axis is not None for axis in spec)
+    return not x.sharding.is_fully_replicated
