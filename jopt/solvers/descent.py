@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descent: choose a direction, search along it, repeat.
+
+    x' = x + a d,   d = -u,   u the direction's output for the gradient at x,   a from the line search
+
+One step of the solver is one trial of the search. When the search is over the point moves, the direction is asked again
+and a new search begins, all in the same step, so the objective stands once in the compiled program.
+
+Invariant at the beginning of a step: `params`, `value`, `grad` are the last accepted point, `direction` descends there
+(<g, d> < 0), and `search.step` is the trial to be evaluated. Before the first step the direction is zero, so that the
+first trial is the start itself.
+
+What happens when things go wrong: a direction that does not descend is replaced by -g and counted. A search that fails
+but has lowered the value keeps its lowest point. One that fails without lowering it makes the direction forget what it
+learnt and go along -g; when that fails as well the solve ends, with a status that says which of the known reasons it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jopt import tree
+from jopt.linesearch.conditions import value_noise
+from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
+from jopt.linesearch.machine import SearchState
+from jopt.solvers.info import Info
+from jopt.solvers.objective import Objective, Point, as_objective
+from jopt.status import SearchStatus, Status
+from jopt.transforms.quasi_newton import PairDirection
+from jopt.types import LineSearch, Params, Scalar, Solver, described
+
+# Accepted steps in a row that improve neither the value beyond rounding nor the gradient by half, after which the solve
+# counts as stalled. Well-behaved float32 problems were seen to need up to ten before they went on.
+STALL_LIMIT = 20
+STALL_GRADIENT = 0.5
+
+
+class DescentState(NamedTuple):
+    """State of a descent solver.
+
+    Changed when a point is accepted:
+
+    Attributes:
+      params: the last accepted point x.
+      grad: the gradient g there.
+      value: f there, scalar.
+      direction: d, like params.
+      inner: state of the direction.
+      steepest: whether d is -g because the search before it failed, bool.
+      hopeless: whether the decrease that search was promised is below the value's noise, bool.
+      least_grad: the smallest |g|_inf of an accepted point, scalar.
+      stalls: accepted steps in a row without improvement, int32.
+      resets: directions replaced by -g so far, int32.
+      started: whether the start has been evaluated, bool.
+
+    Changed in every step:
+
+      search: state of the line search; `search.step` is the next trial.
+    """
+
+    params: Params
+    grad: Params
+    value: Scalar
+    direction: Params
+    inner: Any
+    steepest: jax.Array
+    hopeless: jax.Array
+    least_grad: Scalar
+    stalls: jax.Array
+    resets: jax.Array
+    started: jax.Array
+    search: SearchState
+
+
+class _Verdict(NamedTuple):
+    """What one trial decides: whether the point moves, whether to restart along -g, whether to give up."""
+
+    moved: jax.Array
+    restart: jax.Array
+    status: jax.Array
+
+
+class _Course(NamedTuple):
+    """A new direction with what the search along it needs."""
+
+    direction: Params
+    slope: Scalar
+    grad_norm: Scalar
+    steepest: jax.Array
+    inner: Any
+
+
+@described
+def descent(
+    direction: optax.GradientTransformation, search: LineSearch, *, first_trial: Strategy = unit
+) -> Solver:
+    """Make a solver of a direction and a line search.
+
+    Args:
+      direction: a transformation whose output is a preconditioned gradient +B g, such as `scale_by_lbfgs()`,
+        `identity()` or any chain of first-order stages. It is asked once for each accepted point.
+      search: a line search, such as `jopt.linesearch.strong_wolfe()`.
+      first_trial: a strategy of `jopt.linesearch` that says where each search begins.
+
+    Returns:
+      A solver whose state is a `DescentState`. One step costs one value and gradient.
+
+    Raises:
+      TypeError: if `direction` is not a transformation or `search` not a line search.
+    """
+    if not isinstance(direction, optax.GradientTransformation):
+        msg = f"descent: direction must be a transformation, got {direction!r}; call its factory."
+        raise TypeError(msg)
+    if not isinstance(search, LineSearch):
+        msg = f"descent: search must be a line search, such as jopt.linesearch.strong_wolfe(), got {search!r}."
+        raise TypeError(msg)
+    steer = _steering(direction)
+
+    def init(objective: Any, params: Params) -> DescentState:
+        del objective
+        params = tree.as_parameters("descent", "params", params)
+        one = jnp.ones((), tree.scalar_dtype(params))
+        return DescentState(
+            params=params,
+            grad=tree.zeros_like(params),
+            value=jnp.zeros_like(one),
+            direction=tree.zeros_like(params),
+            inner=direction.pairs.init(params) if _pairs(direction) else direction.init(params),
+            steepest=jnp.bool_(False),
+            hopeless=jnp.bool_(False),
+            least_grad=jnp.full_like(one, jnp.inf),
+            stalls=jnp.zeros((), jnp.int32),
+            resets=jnp.zeros((), jnp.int32),
+            started=jnp.bool_(False),
+            search=search.init(jnp.zeros_like(one), -one, one),
+        )
+
+    def step(objective: Any, state: DescentState) -> tuple[DescentState, Info]:
+        objective = as_objective(objective)
+        point = objective.evaluate(tree.axpy(state.search.step, state.direction, state.params))
+        searched = search.update(state.search, point.value, tree.vdot(point.grad, state.direction))
+        grad_norm = tree.max_abs(point.grad)
+        verdict = _judge(state, searched, point.value, grad_norm)
+        info = _report(state, point, grad_norm, verdict)
+        stalls, least_grad = _stalling(state, info)
+
+        base = tree.where(verdict.moved, (point.params, point.grad, point.value), (state.params, state.grad, state.value))
+        params, grad, value = base
+        course = steer(objective, state, Point(params, value, grad, None), verdict)
+        turn = verdict.moved | verdict.restart
+        trial = first_trial(
+            FirstTrialInfo(
+                first=~state.started | course.steepest,
+                grad_norm=course.grad_norm,
+                value=value,
+                slope=course.slope,
+                previous_step=state.search.step,
+                previous_value=state.search.start.value,
+                previous_slope=state.search.start.slope,
+            )
+        )
+        begun = search.init(value, course.slope, trial.astype(value.dtype))
+        noise = value_noise(None, state.search.start)
+        after = DescentState(
+            params=params,
+            grad=grad,
+            value=value,
+            direction=tree.where(turn, course.direction, state.direction),
+            inner=course.inner,
+            steepest=jnp.where(turn, verdict.restart, state.steepest),
+            hopeless=jnp.where(verdict.restart, jnp.abs(state.search.start.slope) <= noise, state.hopeless),
+            least_grad=least_grad,
+            stalls=stalls,
+            resets=state.resets + (turn & state.started & course.steepest),
+            started=jnp.bool_(True),
+            search=tree.where(turn, begun, searched),
+        )
+        stalled = (info.status == Status.RUNNING) & (stalls >= STALL_LIMIT)
+        return after, info._replace(status=jnp.where(stalled, Status.STALLED, info.status).astype(jnp.int32))
+
+    return Solver(init, step)
+
+
+def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm: Scalar) -> _Verdict:
+    """Decide from the search's status whether to move, to go on, to restart along -g or to give up."""
+    finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
+    over = searched.status != SearchStatus.SEARCHING
+    moved = jnp.where(state.started, over & (searched.step > 0) & finite, finite)
+    failed = state.started & over & ~moved
+    unbounded = (value == -jnp.inf) & (~state.started | over) | (over & (searched.status == SearchStatus.UNBOUNDED))
+    hopeless_end = jnp.where(finite, jnp.where(state.hopeless, Status.STALLED, Status.SEARCH_FAILED), Status.NONFINITE)
+    status = jnp.select(
+        [unbounded, ~state.started & ~finite, failed & state.steepest],
+        [jnp.int32(Status.UNBOUNDED), jnp.int32(Status.NONFINITE), hopeless_end.astype(jnp.int32)],
+        jnp.int32(Status.RUNNING),
+    )
+    return _Verdict(moved, failed, status)
+
+
+def _report(state: DescentState, point: Point, grad_norm: Scalar, verdict: _Verdict) -> Info:
+    first = ~state.started
+    return Info(
+        point=point,
+        accepted=verdict.moved,
+        grad_norm=grad_norm,
+        step_norm=jnp.where(first, jnp.inf, tree.max_abs(tree.sub(point.params, state.params))),
+        decrease=jnp.where(first, jnp.inf, state.value - point.value),
+        status=verdict.status,
+        nhev=jnp.zeros((), jnp.int32),
+    )
+
+
+def _stalling(state: DescentState, info: Info) -> tuple[jax.Array, Scalar]:
+    """Count accepted steps that improve neither value nor gradient; return the count and the least gradient."""
+    lower = info.decrease > float(jnp.finfo(state.value.dtype).eps) * jnp.abs(state.value)
+    flatter = info.grad_norm < STALL_GRADIENT * state.least_grad
+    stalls = jnp.where(info.accepted, jnp.where(lower | flatter, 0, state.stalls + 1), state.stalls)
+    return stalls, jnp.where(info.accepted & flatter, info.grad_norm, state.least_grad)
+
+
+def _pairs(direction: Any) -> PairDirection | None:
+    return getattr(direction, "pairs", None)
+
+
+def _steering(direction: Any) -> Any:
+    """Return the function that asks the direction, `(objective, state, base, verdict) -> _Course`."""
+    pairs = _pairs(direction)
+    extended = optax.with_extra_args_support(direction)
+
+    def ask_pairs(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
+        del objective
+        # A step without movement adds no pair and so leaves the state and B g as they were: no branch, and no copy of
+        # the history, which a branch or a select would make.
+        inner = pairs.forget(state.inner, verdict.restart)
+        s, y = tree.sub(base.params, state.params), tree.sub(base.grad, state.grad)
+        return pairs.update(base.grad, inner, s, y, verdict.moved & state.started)
+
+    def ask_any(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
+        def ask(inner: Any) -> tuple[Params, Any]:
+            extra = {"value": base.value, "grad": base.grad, "value_fn": objective.value}
+            scaled, new = extended.update(base.grad, inner, base.params, **extra)
+            return tree.cast(scaled, base.grad), tree.cast(new, inner)
+
+        inner = tree.where(verdict.restart, direction.init(base.params), state.inner)
+        return jax.lax.cond(verdict.moved, ask, lambda inner: (base.grad, inner), inner)
+
+    def steer(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> _Course:
+        scaled, inner = (ask_pairs if pairs else ask_any)(objective, state, base, verdict)
+        g_d, g_g = -tree.vdot(base.grad, scaled), tree.vdot(base.grad, base.grad)
+        steepest = verdict.restart | ~((g_d < 0) & jnp.isfinite(g_d))
+        return _Course(
+            direction=tree.negative(tree.where(steepest, base.grad, scaled)),
+            slope=jnp.where(steepest, -g_g, g_d),
+            grad_norm=jnp.sqrt(g_g),
+            steepest=steepest,
+            inner=inner,
+        )
+
+    return steer
+
+

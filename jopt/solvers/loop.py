@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one loop: step the solver until a test passes or a limit is reached, keeping the best point.
+
+Invariant at the beginning of a trip: `best` is the finite point of least value seen so far, or the start before there is
+one. When a test passes, `best` becomes the point where it passed, whatever its value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree
+from jopt.solvers.info import Info
+from jopt.solvers.objective import Objective, Point
+from jopt.solvers.stopping import Stopping, default_gtol, judge
+from jopt.status import Status
+from jopt.types import Params, Scalar, Solver
+
+
+class History(NamedTuple):
+    """One row for the start and one for each accepted step, shape (maxiter + 1,); NaN and -1 where there was none.
+
+    Attributes:
+      fun: value.
+      grad_norm: |g|_inf.
+      step_norm: |x - x_previous|_inf; 0 at the start.
+      nfev: evaluations so far, int32.
+    """
+
+    fun: jax.Array
+    grad_norm: jax.Array
+    step_norm: jax.Array
+    nfev: jax.Array
+
+
+class LoopState(NamedTuple):
+    """What the loop carries.
+
+    Attributes:
+      solver: state of the solver.
+      best: the point to return.
+      gtol: the gradient tolerance in force (known after the first evaluation where it is relative to it), scalar.
+      status: a `Status`, int32.
+      nit: accepted steps, int32.
+      nfev: evaluations of value and gradient, int32.
+      nhev: Hessian-vector products, int32.
+      history: rows so far, None unless asked for.
+    """
+
+    solver: Any
+    best: Point
+    gtol: Scalar
+    status: jax.Array
+    nit: jax.Array
+    nfev: jax.Array
+    nhev: jax.Array
+    history: History | None
+
+
+def begin(solver: Solver, objective: Objective, params: Params, rows: int | None) -> LoopState:
+    """Return the state before the first trip; nothing is evaluated. `rows` is the length of the history, if any."""
+    blank = objective.blank(params)
+    zero = jnp.zeros((), jnp.int32)
+    return LoopState(
+        solver=solver.init(objective, params),
+        best=blank,
+        gtol=jnp.zeros_like(blank.value),
+        status=zero,
+        nit=zero,
+        nfev=zero,
+        nhev=zero,
+        history=None if rows is None else _blank_history(rows, blank.value.dtype),
+    )
+
+
+def trip(solver: Solver, objective: Objective, stopping: Stopping, state: LoopState) -> LoopState:
+    """Make one step of the solver, judge it, keep the best point."""
+    after, info = solver.step(objective, state.solver)
+    first = state.nfev == 0
+    nfev = state.nfev + 1
+    nit = state.nit + (info.accepted & ~first)
+    gtol = _tolerance(stopping, state, info, first)
+    status = judge(stopping, gtol, info, nit, nfev)
+    passed = (status >= Status.CONVERGED) & (status <= Status.TARGET)
+    finite = jnp.isfinite(info.point.value) & jnp.isfinite(info.grad_norm)
+    better = first | passed | (finite & (info.point.value < state.best.value))
+    return LoopState(
+        solver=after,
+        best=tree.where(better, tree.cast(info.point, state.best), state.best),
+        gtol=gtol,
+        status=status,
+        nit=nit,
+        nfev=nfev,
+        nhev=state.nhev + info.nhev,
+        history=None if state.history is None else _record(state.history, info, nit, nfev),
+    )
+
+
+def run(solver: Solver, objective: Objective, stopping: Stopping, params: Params, rows: int | None) -> LoopState:
+    """Run the solver from `params` until a status is reached; nothing in here raises."""
+    return jax.lax.while_loop(
+        lambda state: state.status == Status.RUNNING,
+        lambda state: trip(solver, objective, stopping, state),
+        begin(solver, objective, params, rows),
+    )
+
+
+def _tolerance(stopping: Stopping, state: LoopState, info: Info, first: jax.Array) -> Scalar:
+    if stopping.gtol is not None:
+        return jnp.asarray(stopping.gtol, state.gtol.dtype)
+    relative = default_gtol(tree.coarsest_eps(info.point.params), info.grad_norm)
+    return jnp.where(first, relative, state.gtol)
+
+
+def _blank_history(rows: int, dtype: Any) -> History:
+    nothing = jnp.full(rows, jnp.nan, dtype)
+    return History(nothing, nothing, nothing, jnp.full(rows, -1, jnp.int32))
+
+
+def _record(history: History, info: Info, nit: jax.Array, nfev: jax.Array) -> History:
+    step_norm = jnp.where(jnp.isinf(info.step_norm), 0, info.step_norm)
+    row = History(info.point.value, info.grad_norm, step_norm, nfev)
+    return jax.tree.map(lambda column, x: column.at[nit].set(jnp.where(info.accepted, x, column[nit])), history, row)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Minimise a function from a start: the one call over solvers, chains and names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from jopt import tree
+from jopt.solvers import loop, methods, stopping
+from jopt.solvers.fixed_step import fixed_step
+from jopt.solvers.objective import Objective
+from jopt.solvers.result import Result, make_result
+from jopt.types import Params, Solver
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Params,
+    args: tuple[Any, ...] = (),
+    method: str | Solver | optax.GradientTransformation = "lbfgs",
+    *,
+    has_aux: bool = False,
+    gtol: float | None = None,
+    xtol: float | None = None,
+    ftol: float | None = None,
+    frtol: float | None = None,
+    target: float | None = None,
+    maxiter: int = 1000,
+    maxfev: int | None = None,
+    history: bool = False,
+) -> Result:
+    """Minimise a smooth function of a pytree.
+
+    The whole solve is one compiled program with one copy of the objective. Call it again with the same `fun` and equal
+    settings, and new values of `x0`, `args` or the tolerances, and nothing is traced or compiled anew. It works inside
+    `jit`, `vmap` and `lax.scan`.
+
+    Args:
+      fun: `fun(params, *args)` giving a real scalar, or `(value, aux)` with `has_aux`. It must be traceable by JAX.
+      x0: start: a number, an array or any tree of them, real and floating.
+      args: further arguments of `fun`: a tuple of trees of arrays (one argument alone need not be wrapped).
+      method: a name (`"lbfgs"`, `"gradient-descent"`), a solver such as `jopt.lbfgs(memory=5)`, or a transformation or
+        chain, jopt's or optax's, such as `jopt.adam(1e-2)`, whose updates are then added as they stand.
+      has_aux: whether `fun` returns auxiliary output beside the value.
+      gtol: CONVERGED when the largest gradient entry is at most this, >= 0; None means sqrt(eps) max(1, |g(x0)|_inf),
+        with eps that of the least precise leaf of x0.
+      xtol: STEP when no parameter moved by more than this, >= 0; None leaves the test out.
+      ftol: DECREASE when the value changed by at most this, >= 0; None leaves the test out.
+      frtol: RELATIVE_DECREASE when the value changed by at most this times its size, >= 0; None leaves the test out.
+      target: TARGET when the value is at most this; None leaves the test out.
+      maxiter: accepted steps at most, >= 0.
+      maxfev: evaluations at most, >= 1; None sets no limit.
+      history: whether to record value, gradient norm, step and evaluations at each accepted point. The arrays have
+        maxiter + 1 rows, so `maxiter` must then be a Python number.
+
+    Returns:
+      A `Result`. `success` is true only if the test that ended the solve holds at the point returned; `message` says
+      what happened otherwise, and what to try.
+
+    Raises:
+      ValueError: for a setting outside its range, or an unknown method.
+      TypeError: at trace time, if `fun` does not return a real scalar, or a leaf of `x0` is not a real floating array.
+
+    Example:
+      >>> import jax.numpy as jnp, jopt
+      >>> result = jopt.minimize(lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2))
+      >>> print(result.x, bool(result.success))
+      [3. 3.] True
+    """
+    if not callable(fun):
+        msg = f"minimize: fun must be a function of the parameters, got {fun!r}."
+        raise TypeError(msg)
+    solver = as_solver(method)
+    limits = stopping.check("minimize", stopping.Stopping(gtol, xtol, ftol, frtol, target, maxiter, maxfev))
+    params = tree.as_parameters("minimize", "x0", x0)
+    rows = _history_rows(maxiter) if history else None
+    args = args if isinstance(args, tuple) else (args,)
+    return _solve(_hashable(fun), solver, has_aux, rows, params, args, limits)
+
+
+def as_solver(method: Any) -> Solver:
+    """Return the solver that `minimize` makes of its `method` argument.
+
+    Raises:
+      ValueError: for an unknown name.
+      TypeError: if it is neither a name, a solver nor a transformation.
+    """
+    if isinstance(method, str):
+        return methods.by_name(method)
+    if isinstance(method, Solver):
+        return method
+    if isinstance(method, optax.GradientTransformation):
+        return fixed_step(method)
+    called = "; was the factory not called?" if callable(method) else ""
+    msg = f"minimize: method must be a name, a solver or a transformation, got {method!r}{called}"
+    raise TypeError(msg)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _solve(
+    fun: Any, solver: Solver, has_aux: bool, rows: int | None, params: Params, args: Any, limits: stopping.Stopping
+) -> Result:
+    return make_result(loop.run(solver, Objective(fun, args, has_aux), limits, params, rows))
+
+
+class _ByIdentity:
+    """A callable without a hash, as a static argument that is equal to itself alone."""
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self.fun = fun
+
+    def __call__(self, *args: Any) -> Any:
+        return self.fun(*args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.fun is other.fun
+
+    def __hash__(self) -> int:
+        return id(self.fun)
+
+
+def _hashable(fun: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        hash(fun)
+    except TypeError:
+        return _ByIdentity(fun)
+    return fun
+
+
+def _history_rows(maxiter: Any) -> int:
+    if isinstance(maxiter, jax.core.Tracer):
+        msg = "minimize: history=True needs maxiter as a Python number, since it is the length of arrays; got a traced value."
+        raise TypeError(msg)
+    return int(maxiter) + 1

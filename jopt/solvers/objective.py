@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's function, checked once at trace time, with value and gradient from one evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree
+from jopt.types import Params, Scalar
+
+
+class Point(NamedTuple):
+    """A point and what was evaluated there; value, gradient and aux travel with it.
+
+    Attributes:
+      params: x, a tree of arrays.
+      value: f(x), scalar.
+      grad: the gradient at x, a tree like params.
+      aux: what the objective returned beside the value; None unless has_aux.
+    """
+
+    params: Params
+    value: Scalar
+    grad: Params
+    aux: Any
+
+
+class Objective(NamedTuple):
+    """A function of the parameters with its further arguments.
+
+    Attributes:
+      fun: `fun(params, *args) -> value`, or `-> (value, aux)` with has_aux; value a real scalar.
+      args: further arguments, passed on as they are.
+      has_aux: whether `fun` returns auxiliary output beside the value.
+    """
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    has_aux: bool = False
+
+    def evaluate(self, params: Params) -> Point:
+        """Return the point with its value, gradient and aux, from one evaluation.
+
+        Raises:
+          TypeError: at trace time, if the value is not a real scalar.
+        """
+        dtype = tree.scalar_dtype(params)
+
+        def fun(params: Params) -> tuple[Scalar, Any]:
+            value, aux = self._value_and_aux(params)
+            return _checked(value).astype(dtype), aux
+
+        (value, aux), grad = jax.value_and_grad(fun, has_aux=True)(params)
+        return Point(params, value, grad, aux)
+
+    def value(self, params: Params) -> Scalar:
+        """Return the value alone."""
+        return _checked(self._value_and_aux(params)[0]).astype(tree.scalar_dtype(params))
+
+    def blank(self, params: Params) -> Point:
+        """Return a point with the structure of `evaluate(params)`, of infinite value, without evaluating."""
+        aux = jax.eval_shape(lambda p: self._value_and_aux(p)[1], params) if self.has_aux else None
+        return Point(
+            params=params,
+            value=jnp.full((), jnp.inf, tree.scalar_dtype(params)),
+            grad=tree.zeros_like(params),
+            aux=jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), aux),
+        )
+
+    def _value_and_aux(self, params: Params) -> tuple[Any, Any]:
+        out = self.fun(params, *self.args)
+        if not self.has_aux:
+            return out, None
+        if not (isinstance(out, tuple) and len(out) == 2):  # noqa: PLR2004 - a pair
+            msg = f"minimize: with has_aux=True fun must return a pair (value, aux), got {type(out).__name__}."
+            raise TypeError(msg)
+        return out
+
+
+def as_objective(fun: Any) -> Objective:
+    """Return `fun` if it is an Objective already, otherwise the objective without further arguments."""
+    return fun if isinstance(fun, Objective) else Objective(fun)
+
+
+def _checked(value: Any) -> jax.Array:
+    if isinstance(value, (tuple, list, dict)):
+        msg = (
+            f"minimize: fun must return a real scalar, got a {type(value).__name__}; "
+            "pass has_aux=True if it returns (value, aux)."
+        )
+        raise TypeError(msg)
+    array = jnp.asarray(value)
+    if array.shape != () or not jnp.issubdtype(array.dtype, jnp.floating):
+        msg = (
+            f"minimize: fun must return a real floating scalar of shape (), got {array.dtype}{list(array.shape)}; "
+            "reduce it, for example with jnp.sum or jnp.mean."
+        )
+        raise TypeError(msg)
+    return array

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to stop: the tests that a solve can be asked for, each with its own status.
+
+    CONVERGED           |g|_inf <= gtol
+    TARGET              f <= target
+    STEP                |x - x_previous|_inf <= xtol
+    DECREASE            |f_previous - f| <= ftol
+    RELATIVE_DECREASE   |f_previous - f| <= frtol |f_previous|
+    MAX_EVALUATIONS     evaluations >= maxfev
+    MAX_ITERATIONS      accepted steps >= maxiter
+
+They are asked of accepted points, in this order, before the solver's own word. A test that was not asked for is absent
+from the program.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import validate
+from jopt.solvers.info import Info
+from jopt.status import Status
+from jopt.types import Scalar
+
+Limit = float | jax.Array | None
+
+
+class Stopping(NamedTuple):
+    """The limits of a solve; None leaves a test out.
+
+    Attributes:
+      gtol: largest gradient entry, absolute, >= 0; None means sqrt(eps) max(1, |g_0|_inf).
+      xtol: largest change of a parameter in a step, absolute, >= 0.
+      ftol: change of the value in a step, absolute, >= 0.
+      frtol: change of the value in a step relative to the value, >= 0.
+      target: value to reach, any number.
+      maxiter: accepted steps, >= 0.
+      maxfev: evaluations of the objective, >= 1.
+    """
+
+    gtol: Limit = None
+    xtol: Limit = None
+    ftol: Limit = None
+    frtol: Limit = None
+    target: Limit = None
+    maxiter: int | jax.Array = 1000
+    maxfev: int | jax.Array | None = None
+
+
+def check(function: str, stopping: Stopping) -> Stopping:
+    """Return the limits, or raise naming the one outside its range.
+
+    Raises:
+      ValueError: if a tolerance is negative or NaN, maxiter < 0 or maxfev < 1.
+      TypeError: if a limit is not a number, or a count not a whole number.
+    """
+    for name in ("gtol", "xtol", "ftol", "frtol"):
+        if getattr(stopping, name) is not None:
+            validate.number(function, name, getattr(stopping, name), low=0.0)
+    if stopping.target is not None:
+        validate.number(function, "target", stopping.target)
+    validate.integer(function, "maxiter", stopping.maxiter, low=0)
+    if stopping.maxfev is not None:
+        validate.integer(function, "maxfev", stopping.maxfev, low=1)
+    return stopping
+
+
+def default_gtol(eps: float, first_grad_norm: Scalar) -> Scalar:
+    """Return sqrt(eps) max(1, |g_0|_inf), eps of the least precise parameter."""
+    return eps**0.5 * jnp.maximum(1.0, first_grad_norm)
+
+
+def judge(stopping: Stopping, gtol: Scalar, info: Info, nit: jax.Array, nfev: jax.Array) -> jax.Array:
+    """Return the status after a step, int32: a test passed, the solver's own word, or a limit reached."""
+    dtype = info.point.value.dtype
+    change = jnp.abs(info.decrease)
+    tests = [(Status.CONVERGED, info.grad_norm <= gtol)]
+    if stopping.target is not None:
+        tests.append((Status.TARGET, info.point.value <= jnp.asarray(stopping.target, dtype)))
+    if stopping.xtol is not None:
+        tests.append((Status.STEP, info.step_norm <= jnp.asarray(stopping.xtol, dtype)))
+    if stopping.ftol is not None:
+        tests.append((Status.DECREASE, change <= jnp.asarray(stopping.ftol, dtype)))
+    if stopping.frtol is not None:
+        previous = jnp.abs(info.point.value + info.decrease)
+        tests.append((Status.RELATIVE_DECREASE, change <= jnp.asarray(stopping.frtol, dtype) * previous))
+    conditions = [info.accepted & passed for _, passed in tests]
+    statuses = [jnp.int32(status) for status, _ in tests]
+
+    conditions.append(info.status != Status.RUNNING)
+    statuses.append(info.status)
+    if stopping.maxfev is not None:
+        conditions.append(nfev >= stopping.maxfev)
+        statuses.append(jnp.int32(Status.MAX_EVALUATIONS))
+    conditions.append(nit >= stopping.maxiter)
+    statuses.append(jnp.int32(Status.MAX_ITERATIONS))
+    return jnp.select(conditions, statuses, jnp.int32(Status.RUNNING))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A line search as a transformation, for training loops written by hand.
+
+    u = -a p,   a accepted by the search on   phi(a) = f(x - a p),   p the updates that come in (a preconditioned gradient)
+
+It stands where `scale_by_learning_rate` would: last in a chain, after a direction such as `scale_by_lbfgs()`. One update
+is one whole search. A solver (`jopt.descent`) interleaves search and loop instead and so has one copy of the objective;
+here `value_fn` adds its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree
+from jopt.linesearch.conditions import Trial
+from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
+from jopt.linesearch.strong_wolfe import strong_wolfe
+from jopt.status import SearchStatus
+from jopt.types import LineSearch, Params, Scalar, Transformation, Updates, described
+
+
+class ScaleByLineSearchState(NamedTuple):
+    """State of `scale_by_line_search`.
+
+    Attributes:
+      step: the step last taken, 0 where the search failed without lowering the value; scalar.
+      status: a `SearchStatus` of the last search, int32.
+      trials: evaluations in the last search, int32.
+      value: the value at the point the last update leads to, infinity before the first; scalar.
+      grad: the gradient there, like params; with `value` it spares the caller the next evaluation.
+      start: phi(0) and phi'(0) of the last search.
+      started: whether there was a search yet, bool.
+    """
+
+    step: Scalar
+    status: jax.Array
+    trials: jax.Array
+    value: Scalar
+    grad: Updates
+    start: Trial
+    started: jax.Array
+
+
+@described
+def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strategy = unit) -> Transformation:
+    """Multiply the updates by minus the step that a line search finds.
+
+    The updates that come in are a preconditioned gradient; those that go out are added to the parameters. Where the
+    search fails without lowering the value the updates are zero and `status` says why; a direction that does not
+    descend is such a failure (NOT_DESCENT), never a change of sign.
+
+    The state keeps value and gradient at the new point under the names that `optax.value_and_grad_from_state` looks
+    for, so that a loop evaluates nothing twice.
+
+    Args:
+      search: a line search of `jopt.linesearch`; None means `strong_wolfe()`.
+      first_trial: a strategy of `jopt.linesearch` that says where each search begins.
+
+    Returns:
+      A transformation whose update needs `params` and the extras `value`, `grad` and `value_fn` (a function of the
+      parameters alone).
+
+    Raises:
+      TypeError: if `search` is not a line search.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jopt
+      >>> optimizer = jopt.chain(jopt.scale_by_lbfgs(), jopt.scale_by_line_search())
+      >>> fun, x = lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2)
+      >>> value, grad = jax.value_and_grad(fun)(x)
+      >>> u, state = optimizer.update(grad, optimizer.init(x), x, value=value, grad=grad, value_fn=fun)
+      >>> bool(fun(jopt.apply_updates(x, u)) < value)
+      True
+    """
+    machine = strong_wolfe() if search is None else search
+    if not isinstance(machine, LineSearch):
+        msg = f"scale_by_line_search: search must be a line search, such as strong_wolfe(), got {search!r}."
+        raise TypeError(msg)
+
+    def init(params: Params) -> ScaleByLineSearchState:
+        params = tree.as_parameters("scale_by_line_search", "params", params)
+        zero = jnp.zeros((), tree.scalar_dtype(params))
+        return ScaleByLineSearchState(
+            step=zero,
+            status=jnp.zeros((), jnp.int32),
+            trials=jnp.zeros((), jnp.int32),
+            value=jnp.full_like(zero, jnp.inf),
+            grad=tree.zeros_like(params),
+            start=Trial(zero, zero, zero),
+            started=jnp.bool_(False),
+        )
+
+    def update(
+        updates: Updates,
+        state: ScaleByLineSearchState,
+        params: Params = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        value_fn: Callable[[Params], Any] | None = None,
+        **extra: Any,
+    ) -> tuple[Updates, ScaleByLineSearchState]:
+        del extra
+        if params is None or value is None or grad is None or value_fn is None:
+            missing = {"params": params, "value": value, "grad": grad, "value_fn": value_fn}
+            names = ", ".join(name for name, given in missing.items() if given is None)
+            msg = f"scale_by_line_search: update needs {names}; pass update(grads, state, params, value=..., grad=..., value_fn=...)."
+            raise ValueError(msg)
+        tree.check_like("scale_by_line_search", "updates", updates, "params", params)
+        value = jnp.asarray(value).astype(tree.scalar_dtype(params))
+        slope = -tree.vdot(grad, updates)
+        info = FirstTrialInfo(
+            first=~state.started,
+            grad_norm=tree.norm(grad),
+            value=value,
+            slope=slope,
+            previous_step=state.step,
+            previous_value=state.start.value,
+            previous_slope=state.start.slope,
+        )
+        begun = machine.init(value, slope, first_trial(info).astype(value.dtype))
+        ended, last_value, last_grad = _search(machine, begun, value_fn, params, updates, tree.cast(grad, params))
+        moved = ended.step > 0
+        return tree.scale(-ended.step, updates), ScaleByLineSearchState(
+            step=ended.step,
+            status=ended.status,
+            trials=ended.trials,
+            value=jnp.where(moved, last_value, value),
+            grad=tree.where(moved, last_grad, tree.cast(grad, params)),
+            start=Trial(jnp.zeros_like(value), value, slope),
+            started=jnp.bool_(True),
+        )
+
+    return Transformation(init, update)
+
+
+def _search(
+    machine: LineSearch, begun: Any, value_fn: Callable[[Params], Any], params: Params, p: Updates, grad: Updates
+) -> tuple[Any, Scalar, Updates]:
+    """Run the machine on f(x - a p) to its end; return it with value and gradient of the last trial."""
+
+    def trial(carry: tuple[Any, Scalar, Updates]) -> tuple[Any, Scalar, Updates]:
+        state, _, _ = carry
+        value, new = jax.value_and_grad(value_fn)(tree.axpy(-state.step, p, params))
+        value = jnp.asarray(value).astype(state.step.dtype)
+        return machine.update(state, value, -tree.vdot(new, p)), value, tree.cast(new, grad)
+
+    start = (begun, jnp.zeros_like(begun.step), grad)
+    return jax.lax.while_loop(lambda carry: carry[0].status == SearchStatus.SEARCHING, trial, start)
