@@ -1,8 +1,93 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jopt (being laid out)."""
+"""jopt: optimization in JAX.
+
+One idea: choose a direction, choose how far, repeat until a stated condition holds, and all of it is pure
+`init`/`update` pairs over pytrees.
+
+- Minimise a function:         `jopt.minimize(fun, x0)`, see `help(jopt.minimize)`
+- Train by hand:               `jopt.adam(1e-3)`, `jopt.chain(...)`, `jopt.apply_updates`
+- Named solvers:               `jopt.lbfgs()`, `jopt.gradient_descent()`, or `jopt.descent(direction, search)`
+- Learning rates:              `jopt.schedules`
+- How far along a direction:   `jopt.linesearch`
+- Problems with known minima:  `jopt.problems`
+- Products with matrices:      `jopt.linalg`
+"""
 
 from optax import apply_updates
 
+from jopt import linalg, linesearch, problems, schedules
 from jopt.combinators import chain
+from jopt.optimizers import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    amsgrad,
+    lion,
+    momentum,
+    nadam,
+    nadamw,
+    nesterov,
+    rmsprop,
+    sgd,
+)
+from jopt.solvers import (
+    DescentState,
+    FixedStepState,
+    History,
+    Info,
+    Objective,
+    Point,
+    Result,
+    Stopping,
+    descent,
+    fixed_step,
+    gradient_descent,
+    lbfgs,
+    minimize,
+)
+from jopt.status import SearchStatus, Status
+from jopt.transforms import (
+    add_decayed_weights,
+    add_noise,
+    clip,
+    clip_by_global_norm,
+    clip_by_leaf_norm,
+    ema,
+    identity,
+    lookahead_momentum,
+    reduce_on_plateau,
+    scale,
+    scale_by_adadelta,
+    scale_by_adam,
+    scale_by_adamax,
+    scale_by_amsgrad,
+    scale_by_lbfgs,
+    scale_by_learning_rate,
+    scale_by_line_search,
+    scale_by_lion,
+    scale_by_lp_adam,
+    scale_by_rms,
+    scale_by_rss,
+    scale_by_schedule,
+    scale_by_stddev,
+    shifted_momentum,
+    sign,
+    trace,
+)
+from jopt.types import GradientTransformation, LineSearch, Solver
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "LineSearch", "Objective",
+    "Point", "Result", "SearchStatus", "Solver", "Status", "Stopping", "adadelta", "adagrad", "adam", "adamax",
+    "adamw", "add_decayed_weights", "add_noise", "amsgrad", "apply_updates", "chain", "clip", "clip_by_global_norm",
+    "clip_by_leaf_norm", "descent", "ema", "fixed_step", "gradient_descent", "identity", "lbfgs", "linalg",
+    "linesearch", "lion", "lookahead_momentum", "minimize", "momentum", "nadam", "nadamw", "nesterov", "problems",
+    "reduce_on_plateau", "rmsprop", "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax",
+    "scale_by_amsgrad", "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_line_search", "scale_by_lion",
+    "scale_by_lp_adam", "scale_by_rms", "scale_by_rss", "scale_by_schedule", "scale_by_stddev", "schedules", "sgd",
+    "shifted_momentum", "sign", "trace",
+]  # fmt: skip

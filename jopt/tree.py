@@ -125,8 +125,49 @@ def zeros_like(a: Tree, dtype: Any = None) -> Tree:
 
 
 def cast(a: Tree, like: Tree) -> Tree:
-    """Return a with the dtypes of `like`."""
-    return jax.tree.map(lambda x, y: x.astype(y.dtype), a, like)
+    """Return a with the dtypes of `like`, strongly typed."""
+    return jax.tree.map(lambda x, y: _strong(jnp.asarray(x), y.dtype), a, like)
+
+
+def strong(a: Tree) -> Tree:
+    """Return a as strongly typed arrays, as a loop carries them."""
+    return jax.tree.map(lambda x: _strong(jnp.asarray(x), jnp.asarray(x).dtype), a)
+
+
+def packing(example: Tree) -> tuple[Callable[[Tree], Any], Callable[[Any], Tree]]:
+    """Return `pack` and `unpack` for trees like `example`: scalars of one dtype travel as one vector.
+
+    A loop pays for each array that it carries with a kernel or two a trip, however small the array is.
+    """
+    leaves, structure = jax.tree.flatten(example)
+    carriers = [_carrier(x) for x in leaves]
+
+    def pack(a: Tree) -> tuple[dict[str, jax.Array], list[jax.Array]]:
+        groups: dict[str, list[jax.Array]] = {}
+        rest = []
+        for x, carrier in zip(jax.tree.leaves(a), carriers, strict=True):
+            if carrier is None:
+                rest.append(x)
+            else:
+                groups.setdefault(carrier, []).append(x.astype(carrier))
+        return {carrier: jnp.stack(xs) for carrier, xs in groups.items()}, rest
+
+    def unpack(packed: tuple[dict[str, jax.Array], list[jax.Array]]) -> Tree:
+        groups = {carrier: iter(range(xs.size)) for carrier, xs in packed[0].items()}
+        rest = iter(packed[1])
+        return structure.unflatten(
+            next(rest) if carrier is None else packed[0][carrier][next(groups[carrier])].astype(x.dtype)
+            for x, carrier in zip(leaves, carriers, strict=True)
+        )
+
+    return pack, unpack
+
+
+def _carrier(x: jax.Array) -> str | None:
+    """Return the dtype of the vector in which a scalar travels, None for what travels by itself."""
+    if x.shape != () or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        return None
+    return "int32" if x.dtype == jnp.bool_ else x.dtype.name
 
 
 def wide(dtype: Any) -> Any:
@@ -158,7 +199,7 @@ def as_parameters(function: str, argument: str, params: Tree) -> Tree:
             hint = "split it into real and imaginary parts" if jnp.iscomplexobj(array) else "write 1.0 for 1"
             msg = f"{function}: {where_} must be real floating numbers, got {array.dtype}{list(array.shape)}; {hint}."
             raise TypeError(msg)
-        return jax.lax.convert_element_type(array, array.dtype)  # drops the weak type of a Python number
+        return _strong(array, array.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, params)
 
@@ -190,6 +231,11 @@ def _shapes(tree: Tree) -> list[tuple[str, str]]:
     return [(jax.tree_util.keystr(path), f"shape {jnp.shape(x)}") for path, x in leaves]
 
 
+def _strong(x: jax.Array, dtype: Any) -> jax.Array:
+    """Convert without a weak type; random keys and other extended dtypes stay as they are."""
+    return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, dtype)
+
+
 def _to(alpha: Any, dtype: Any) -> jax.Array:
     return jnp.asarray(alpha).astype(dtype)
 
@@ -200,6 +246,6 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "add", "all_finite", "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm",
+    "add", "all_finite", "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm", "packing",
     "scalar_dtype", "scale", "scaled_norm", "size", "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -46,9 +46,7 @@ def number(
     return value
 
 
-def integer(
-    function: str, argument: str, value: Any, *, low: int = 0, high: int | None = None, hint: str = ""
-) -> Any:
+def integer(function: str, argument: str, value: Any, *, low: int = 0, high: int | None = None, hint: str = "") -> Any:
     """Check that a whole number is at least `low`, at most `high`; booleans and floats are refused."""
     if isinstance(value, Tracer):
         return value

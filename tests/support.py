@@ -17,7 +17,9 @@ def nested_tree(dtype, seed=0):
     """Return a nested tree with a matrix, a vector, a scalar and an empty leaf."""
     rng = np.random.default_rng(seed)
     shapes = {"layer": {"weight": (3, 4), "bias": (4,)}, "gain": (), "unused": (0,)}
-    return jax.tree.map(lambda s: jnp.asarray(rng.standard_normal(s), dtype), shapes, is_leaf=lambda s: isinstance(s, tuple))
+    return jax.tree.map(
+        lambda s: jnp.asarray(rng.standard_normal(s), dtype), shapes, is_leaf=lambda s: isinstance(s, tuple)
+    )
 
 
 def assert_trees_close(actual, expected, rtol=None):
@@ -30,6 +32,21 @@ def assert_trees_close(actual, expected, rtol=None):
         a_, e_ = np.asarray(a, np.float64), np.asarray(e, np.float64)
         bound = (tolerance(jnp.result_type(e)) if rtol is None else rtol) * max(1e-30, np.abs(e_).max(initial=0.0))
         np.testing.assert_allclose(a_, e_, rtol=0, atol=bound, err_msg=name)
+
+
+def gradients(dtype, steps=10):
+    """Return a list of nested trees, one for each step."""
+    return [nested_tree(dtype, seed=100 + i) for i in range(steps)]
+
+
+def run(transformation, grads, params, **extra):
+    """Return the updates that a transformation makes of a list of gradients at fixed parameters, and its last state."""
+    state = transformation.init(params)
+    updates = []
+    for g in grads:
+        u, state = transformation.update(g, state, params, **extra)
+        updates.append(u)
+    return updates, state
 
 
 def copies_of(primitive_name, jaxpr):

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jopt import tree
 from jopt.types import Params, Scalar
@@ -50,7 +51,7 @@ class History(NamedTuple):
       inverse: R^-1 with rows and columns in slots, shape (m, m); the two-loop form leaves it zero.
       yy: Y'Y, shape (m, m); the two-loop form leaves it zero.
       gamma: <s, y>/<y, y> of the newest pair, 1 while there is none.
-      count: pairs kept since the last reset, int32; the next one goes into slot count mod m.
+      stored: pairs kept since the last reset, int32; the next one goes into slot `stored` mod m.
     """
 
     pairs: Params
@@ -58,7 +59,7 @@ class History(NamedTuple):
     inverse: jax.Array
     yy: jax.Array
     gamma: Scalar
-    count: jax.Array
+    stored: jax.Array
 
 
 Product = Callable[[History, Params, Params, Params], tuple[History, Params]]
@@ -80,7 +81,7 @@ def empty(params: Params, memory: int, dtype: Any = None) -> History:
         inverse=jnp.zeros((memory, memory), scalar),
         yy=jnp.zeros((memory, memory), scalar),
         gamma=jnp.ones((), scalar),
-        count=jnp.zeros((), jnp.int32),
+        stored=jnp.zeros((), jnp.int32),
     )
 
 
@@ -90,7 +91,7 @@ def forget(history: History, condition: jax.Array) -> History:
         curvatures=jnp.where(condition, 0, history.curvatures),
         inverse=jnp.where(condition, 0, history.inverse),
         gamma=jnp.where(condition, 1, history.gamma),
-        count=jnp.where(condition, 0, history.count),
+        stored=jnp.where(condition, 0, history.stored),
     )
 
 
@@ -115,7 +116,7 @@ def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
 
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
-        slot = jnp.mod(history.count - 1 - age, memory)
+        slot = jnp.mod(history.stored - 1 - age, memory)
         rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), pairs)
         return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
 
@@ -168,7 +169,7 @@ def _fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
 def _at_slot(history: History) -> jax.Array:
     """Return the mask, shape (m,), of the slot into which the next pair goes."""
     memory = history.curvatures.shape[0]
-    return jnp.arange(memory) == jnp.mod(history.count, memory)
+    return jnp.arange(memory) == jnp.mod(history.stored, memory)
 
 
 def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> History:
@@ -176,7 +177,7 @@ def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> Hi
     return history._replace(
         curvatures=jnp.where(kept & _at_slot(history), s_y, history.curvatures),
         gamma=jnp.where(kept, s_y / jnp.where(kept, y_y, 1), history.gamma),
-        count=history.count + kept,
+        stored=history.stored + kept,
     )
 
 
@@ -233,7 +234,7 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
     `product` (whose entries are never NaN when a pair is kept, short of overflow) because it was computed from the
     history as it stood.
     """
-    slot = jnp.mod(history.count, history.curvatures.shape[0])
+    slot = jnp.mod(history.stored, history.curvatures.shape[0])
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, product: jax.Array) -> jax.Array:
         old = jax.lax.dynamic_slice_in_dim(rows, slot, 1, axis=1)
@@ -264,7 +265,7 @@ def _matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
 
 def _is_sharded(x: jax.Array) -> bool:
     """Return whether an array is known, at trace time, to be spread over devices."""
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         spec = getattr(jax.typeof(x).sharding, "spec", ())
         return any(axis is not None for axis in spec)
     return not x.sharding.is_fully_replicated

@@ -71,9 +71,7 @@ def backtracking(
         step = _interpolated(start, trial) if factor is None else factor * trial.step
         return Proposal(bracket, step, jnp.bool_(False))
 
-    return line_search(
-        sufficient_decrease(decrease, noise), begin, refine, max_trials=max_trials, max_step=max_step
-    )
+    return line_search(sufficient_decrease(decrease, noise), begin, refine, max_trials=max_trials, max_step=max_step)
 
 
 def _interpolated(start: Trial, trial: Trial) -> Scalar:

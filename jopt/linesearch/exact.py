@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Exact search: the nearest minimiser along the line, as a zero of phi'.
+r"""Exact search: a minimiser along the line, as a zero of phi'.
 
 The bracket [l, u] keeps phi'(l) < 0 with phi(l) not above phi(0), and phi'(u) >= 0 or phi(u) above phi(0); values are
-compared up to their noise. Before there is an upper end the next trial is the zero of the line through the last two
-slopes, and within the bracket the zero of the line through the slopes at its ends, the slope at an end that stays being
-reduced each time (the Pegasus rule), so that both ends close in:
+compared up to their noise. The next trial is
 
-    s = l - phi'(l) (u - l) / (phi'(u) - phi'(l)),    phi'(kept) <- phi'(kept) phi'(old) / (phi'(old) + phi'(new))
+    before there is an upper end    the zero of the line through the last two slopes, l - phi'(l) (t - l)/(phi'(t) - phi'(l))
+    within the bracket              the minimiser of the cubic through values and slopes at both ends, or the zero of the
+                                    line through the slopes where the values differ by no more than their noise
+    where two trials shrank it      the geometric mean of the ends, which needs few trials even where the first step is
+    too little                      wrong by many powers of ten
 
-On a quadratic phi' is that line, and the second trial is the answer. A bracket that shrinks too slowly is divided at the
-geometric mean of its ends, which needs few trials even where the first step is wrong by many powers of ten.
+On a quadratic phi' is a straight line, and the second trial is the answer.
 
-References: Dowell and Jarratt (1972), The "Pegasus" method for computing the root of an equation, BIT 12,
-doi:10.1007/BF01932959; Nocedal and Wright (2006), Numerical Optimization, section 3.5, doi:10.1007/978-0-387-40065-5.
+Reference: Nocedal and Wright (2006), Numerical Optimization, section 3.5, eq. (3.59), doi:10.1007/978-0-387-40065-5.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree, validate
-from jopt.linesearch.conditions import Test, Trial, both, no_rise, strong_curvature
-from jopt.linesearch.interpolation import REACH, believable, ratio, secant
+from jopt.linesearch.conditions import Trial, both, no_rise, strong_curvature, value_noise
+from jopt.linesearch.interpolation import REACH, believable, cubic_minimiser, secant
 from jopt.linesearch.machine import Proposal, check_budget, line_search
 from jopt.types import LineSearch, Scalar, described
 
@@ -41,10 +41,9 @@ class Bracket(NamedTuple):
     """Where the zero lies; scalars.
 
     Attributes:
-      low: the end where phi falls, at first the start; its slope may have been reduced.
-      high: the other end, meaningful when `closed`; its slope may have been reduced.
+      low: the end where phi falls, at first the start.
+      high: the other end, meaningful when `closed`.
       closed: whether there is an upper end.
-      far: whether the previous trial became the upper end.
       width: u - l after the previous trial.
       width_before: u - l one trial earlier.
     """
@@ -52,7 +51,6 @@ class Bracket(NamedTuple):
     low: Trial
     high: Trial
     closed: jax.Array
-    far: jax.Array
     width: Scalar
     width_before: Scalar
 
@@ -80,7 +78,7 @@ def exact(
       ValueError: for a setting outside its range.
 
     Reference:
-      Dowell and Jarratt (1972), The "Pegasus" method for computing the root of an equation, doi:10.1007/BF01932959.
+      Nocedal and Wright (2006), Numerical Optimization, section 3.5, doi:10.1007/978-0-387-40065-5.
     """
     check_budget("exact", max_trials, max_step)
     if tolerance is not None:
@@ -94,38 +92,30 @@ def exact(
         return strong_curvature(part)(start, trial)
 
     def begin(start: Trial, first_step: Scalar) -> Bracket:
-        no, infinite = jnp.bool_(False), jnp.full_like(first_step, jnp.inf)
-        return Bracket(low=start, high=start, closed=no, far=no, width=infinite, width_before=infinite)
+        infinite = jnp.full_like(first_step, jnp.inf)
+        return Bracket(low=start, high=start, closed=jnp.bool_(False), width=infinite, width_before=infinite)
 
     def refine(bracket: Bracket, start: Trial, trial: Trial) -> Proposal:
-        low, high, far = _enclose(bracket, start, trial, level)
+        far = (trial.slope >= 0) | ~level(start, trial)
+        low = tree.where(far, bracket.low, trial)
+        high = tree.where(far, trial, bracket.high)
         closed = bracket.closed | far
         width = jnp.where(closed, high.step - low.step, jnp.inf)
-        step = jnp.where(closed, _within(bracket, low, high, width), _beyond(bracket.low, trial))
+        slow = width > ENOUGH_SHRINKING * bracket.width_before
+        within = _within(low, high, slow, value_noise(noise, start))
+        step = jnp.where(closed, within, _beyond(bracket.low, trial))
         stuck = closed & (width <= float(jnp.finfo(step.dtype).eps) * high.step)
-        return Proposal(Bracket(low, high, closed, far, width, bracket.width), step, stuck)
+        return Proposal(Bracket(low, high, closed, width, bracket.width), step, stuck)
 
     return line_search(both(flat, level), begin, refine, max_trials=max_trials, max_step=max_step)
 
 
-def _enclose(bracket: Bracket, start: Trial, trial: Trial, level: Test) -> tuple[Trial, Trial, jax.Array]:
-    """Return the new ends, and whether the trial is the upper one; Pegasus' rule for the end that stays."""
-    far = (trial.slope >= 0) | ~level(start, trial)
-    replaced = jnp.where(far, bracket.high.slope, bracket.low.slope)
-    part = ratio(replaced, replaced + trial.slope)
-    part = jnp.where((far == bracket.far) & (part > 0) & (part < 1), part, 1.0)
-    kept = tree.where(far, bracket.low, bracket.high)
-    kept = kept._replace(slope=part * kept.slope)
-    return tree.where(far, kept, trial), tree.where(far, trial, kept), far
-
-
-def _within(bracket: Bracket, low: Trial, high: Trial, width: Scalar) -> Scalar:
-    """Return the zero of the line through the ends' slopes, or where to divide the bracket instead."""
-    step = secant(low, high)
-    slow = width > ENOUGH_SHRINKING * bracket.width_before
-    usable = ~slow & (high.slope >= 0) & believable(step, low, high)
+def _within(low: Trial, high: Trial, slow: jax.Array, slack: Scalar) -> Scalar:
+    """Return the minimiser that the ends suggest, or where to divide the bracket instead."""
+    cubic, _ = cubic_minimiser(high, low)
+    step = jnp.where(jnp.abs(high.value - low.value) <= slack, secant(low, high), cubic)
     divided = jnp.maximum(jnp.sqrt(low.step) * jnp.sqrt(high.step), PART_OF_HIGH * high.step)
-    return jnp.where(usable, step, divided)
+    return jnp.where(~slow & believable(step, low, high), step, divided)
 
 
 def _beyond(low: Trial, trial: Trial) -> Scalar:

@@ -84,7 +84,8 @@ def himmelblau() -> Problem:
 
         f(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2
 
-    At value 0, y = 11 - x^2 and (x - 3)(x^3 + 3 x^2 - 13 x - 38) = 0. Starts: (0, 0) and (-1, -1).
+    At value 0, y = 11 - x^2 and (x - 3)(x^3 + 3 x^2 - 13 x - 38) = 0; the roots were found with 60 digits and
+    rounded. Starts: (0, 0) and (-1, -1).
 
     Reference: Himmelblau (1972), Applied Nonlinear Programming, McGraw-Hill.
     """
@@ -93,14 +94,18 @@ def himmelblau() -> Problem:
         x, y = params
         return (x**2 + y - 11.0) ** 2 + (x + y**2 - 7.0) ** 2
 
-    others = np.sort(np.roots([1.0, 3.0, -13.0, -38.0]))
     return from_formula(
         "himmelblau",
         formula,
         ((0.0, 0.0), (-1.0, -1.0)),
         source="Himmelblau (1972), Applied Nonlinear Programming",
         minimum=0.0,
-        minimisers=((3.0, 2.0), *((x, 11.0 - x**2) for x in others)),
+        minimisers=(
+            (3.0, 2.0),
+            (-3.779310253377747, -3.2831859912861694),
+            (-2.805118086952745, 3.131312518250573),
+            (3.5844283403304917, -1.8481265269644036),
+        ),
     )
 
 
@@ -112,7 +117,7 @@ def peaks() -> Problem:
                   - exp(-(x + 1)^2 - y^2) / 3
 
     It flattens to 0 far out. Starts: (0.5, -1), downhill to the global minimiser, and (-1, 0), to a local one. The
-    recorded points are zeros of the gradient, found with 40 digits and rounded.
+    recorded points are zeros of the gradient, found with 60 digits and rounded.
 
     Reference: MathWorks, MATLAB function reference, peaks.
     """
@@ -129,8 +134,8 @@ def peaks() -> Problem:
         ((0.5, -1.0), (-1.0, 0.0)),
         source="MathWorks, MATLAB function reference, peaks",
         minimum=-6.551133332835837,
-        minimisers=((0.22827892056909877, -1.6255349574999965),),
-        local_minimisers=((-1.3473962443682108, 0.20451886609700518), (0.29644555384683208, 0.32019624766683437)),
+        minimisers=((0.2282789205563691, -1.6255349574999965),),
+        local_minimisers=((-1.3473962443682108, 0.20451886609700518), (0.2964455538468321, 0.32019624766683434)),
     )
 
 

@@ -22,6 +22,7 @@ from jopt.types import described
 CLASSES = 10
 """The digits 0 to 9."""
 
+_DATA = "Alpaydin, Kaynak (1998), Optical Recognition of Handwritten Digits"
 _SAMPLES = 1797
 _BRIGHTEST = 16.0  # the value of a full pixel in the data set
 _TEST = 360  # a fifth of the samples
@@ -118,9 +119,6 @@ def digits_network(
     data = load_digits(test=test, seed=split_seed, dtype="float64")
     made = two_layer_network(data.train_images, data.train_labels, classes=CLASSES, width=width, l2=l2, seed=seed)
     return made._replace(source=f"{_DATA}; model: {made.source}")
-
-
-_DATA = "Alpaydin, Kaynak (1998), Optical Recognition of Handwritten Digits"
 
 
 def _bundled() -> tuple[Any, Any]:

@@ -63,7 +63,7 @@ class Problem(Described, _Fields):
           TypeError: if `dtype` is not a floating dtype.
           ValueError: if there is no such start.
         """
-        return _point(f"{self.name}.start", self.starts, dtype, index)
+        return _point(f"{self._label()}.start", self.starts, dtype, index)
 
     def minimiser(self, dtype: Any = None, index: int = 0) -> Params:
         """Return a minimiser as JAX arrays.
@@ -76,11 +76,14 @@ class Problem(Described, _Fields):
           TypeError: if `dtype` is not a floating dtype.
           ValueError: if there is no such minimiser.
         """
-        return _point(f"{self.name}.minimiser", self.minimisers, dtype, index)
+        return _point(f"{self._label()}.minimiser", self.minimisers, dtype, index)
 
     def __repr__(self) -> str:
         shown = (f"{key}={_brief(value)}" for key, value in self.settings.items())
-        return f"{self.name}({', '.join(shown)})"
+        return f"{self._label()}({', '.join(shown)})"
+
+    def _label(self) -> str:
+        return self.name or type(self).__name__
 
 
 def from_formula(
@@ -88,8 +91,10 @@ def from_formula(
 ) -> Problem:
     """Return the problem of a formula.
 
+    Decorate the factory that calls this with `jopt.types.described`: it gives the record its name and its equality.
+
     Args:
-      name: the factory's name, for messages.
+      name: the factory's name, for messages about params.
       formula: (params, all of one dtype) -> scalar of that dtype.
       starts: at least one array, sequence of numbers, or nested dict of these; the first decides the structure and
         shapes of the params.

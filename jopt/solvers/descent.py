@@ -7,7 +7,7 @@ One step of the solver is one trial of the search. When the search is over the p
 and a new search begins, all in the same step, so the objective stands once in the compiled program.
 
 Invariant at the beginning of a step: `params`, `value`, `grad` are the last accepted point, `direction` descends there
-(<g, d> < 0), and `search.step` is the trial to be evaluated. Before the first step the direction is zero, so that the
+(<g, d> < 0), and the step of the search's state is the trial to be evaluated. Before the first step the direction is zero, so that the
 first trial is the start itself.
 
 What happens when things go wrong: a direction that does not descend is replaced by -g and counted. A search that fails
@@ -17,6 +17,7 @@ learnt and go along -g; when that fails as well the solve ends, with a status th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +60,7 @@ class DescentState(NamedTuple):
 
     Changed in every step:
 
-      search: state of the line search; `search.step` is the next trial.
+      search: state of the line search, its scalars packed into vectors (`jopt.tree.packing`).
     """
 
     params: Params
@@ -73,7 +74,7 @@ class DescentState(NamedTuple):
     stalls: jax.Array
     resets: jax.Array
     started: jax.Array
-    search: SearchState
+    search: Any
 
 
 class _Verdict(NamedTuple):
@@ -91,13 +92,10 @@ class _Course(NamedTuple):
     slope: Scalar
     grad_norm: Scalar
     steepest: jax.Array
-    inner: Any
 
 
 @described
-def descent(
-    direction: optax.GradientTransformation, search: LineSearch, *, first_trial: Strategy = unit
-) -> Solver:
+def descent(direction: optax.GradientTransformation, search: LineSearch, *, first_trial: Strategy = unit) -> Solver:
     """Make a solver of a direction and a line search.
 
     Args:
@@ -118,7 +116,7 @@ def descent(
     if not isinstance(search, LineSearch):
         msg = f"descent: search must be a line search, such as jopt.linesearch.strong_wolfe(), got {search!r}."
         raise TypeError(msg)
-    steer = _steering(direction)
+    steering = _steering(direction)
 
     def init(objective: Any, params: Params) -> DescentState:
         del objective
@@ -129,28 +127,34 @@ def descent(
             grad=tree.zeros_like(params),
             value=jnp.zeros_like(one),
             direction=tree.zeros_like(params),
-            inner=direction.pairs.init(params) if _pairs(direction) else direction.init(params),
+            inner=steering.init(params),
             steepest=jnp.bool_(False),
             hopeless=jnp.bool_(False),
             least_grad=jnp.full_like(one, jnp.inf),
             stalls=jnp.zeros((), jnp.int32),
             resets=jnp.zeros((), jnp.int32),
             started=jnp.bool_(False),
-            search=search.init(jnp.zeros_like(one), -one, one),
+            search=_packing(search, one)[0](search.init(jnp.zeros_like(one), -one, one)),
         )
 
     def step(objective: Any, state: DescentState) -> tuple[DescentState, Info]:
         objective = as_objective(objective)
-        point = objective.evaluate(tree.axpy(state.search.step, state.direction, state.params))
-        searched = search.update(state.search, point.value, tree.vdot(point.grad, state.direction))
+        pack, unpack = _packing(search, state.value)
+        searching = unpack(state.search)
+        point = objective.evaluate(tree.axpy(searching.step, state.direction, state.params))
+        searched = search.update(searching, point.value, tree.vdot(point.grad, state.direction))
         grad_norm = tree.max_abs(point.grad)
         verdict = _judge(state, searched, point.value, grad_norm)
         info = _report(state, point, grad_norm, verdict)
         stalls, least_grad = _stalling(state, info)
 
-        base = tree.where(verdict.moved, (point.params, point.grad, point.value), (state.params, state.grad, state.value))
+        base = tree.where(
+            verdict.moved, (point.params, point.grad, point.value), (state.params, state.grad, state.value)
+        )
         params, grad, value = base
-        course = steer(objective, state, Point(params, value, grad, None), verdict)
+        here = Point(params, value, grad, None)
+        scaled, inner = steering.ask(objective, state, here, verdict)
+        course = _set_course(here, scaled, verdict.restart)
         turn = verdict.moved | verdict.restart
         trial = first_trial(
             FirstTrialInfo(
@@ -158,31 +162,37 @@ def descent(
                 grad_norm=course.grad_norm,
                 value=value,
                 slope=course.slope,
-                previous_step=state.search.step,
-                previous_value=state.search.start.value,
-                previous_slope=state.search.start.slope,
+                previous_step=searching.step,
+                previous_value=searching.start.value,
+                previous_slope=searching.start.slope,
             )
         )
         begun = search.init(value, course.slope, trial.astype(value.dtype))
-        noise = value_noise(None, state.search.start)
+        noise = value_noise(None, searching.start)
         after = DescentState(
             params=params,
             grad=grad,
             value=value,
             direction=tree.where(turn, course.direction, state.direction),
-            inner=course.inner,
+            inner=inner,
             steepest=jnp.where(turn, verdict.restart, state.steepest),
-            hopeless=jnp.where(verdict.restart, jnp.abs(state.search.start.slope) <= noise, state.hopeless),
+            hopeless=jnp.where(verdict.restart, jnp.abs(searching.start.slope) <= noise, state.hopeless),
             least_grad=least_grad,
             stalls=stalls,
             resets=state.resets + (turn & state.started & course.steepest),
             started=jnp.bool_(True),
-            search=tree.where(turn, begun, searched),
+            search=tree.where(turn, pack(begun), pack(searched)),
         )
         stalled = (info.status == Status.RUNNING) & (stalls >= STALL_LIMIT)
         return after, info._replace(status=jnp.where(stalled, Status.STALLED, info.status).astype(jnp.int32))
 
     return Solver(init, step)
+
+
+def _packing(search: LineSearch, scalar: Scalar) -> Any:
+    """Return `pack` and `unpack` for the states of a search whose scalars are like `scalar`."""
+    like = jax.ShapeDtypeStruct((), scalar.dtype)
+    return tree.packing(jax.eval_shape(search.init, like, like, like))
 
 
 def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm: Scalar) -> _Verdict:
@@ -222,44 +232,60 @@ def _stalling(state: DescentState, info: Info) -> tuple[jax.Array, Scalar]:
     return stalls, jnp.where(info.accepted & flatter, info.grad_norm, state.least_grad)
 
 
-def _pairs(direction: Any) -> PairDirection | None:
-    return getattr(direction, "pairs", None)
+class _Steering(NamedTuple):
+    """A direction as the solver uses it.
+
+    Attributes:
+      init: `params -> inner`.
+      ask: `(objective, state, base, verdict) -> (scaled gradient, inner)`.
+    """
+
+    init: Callable[[Params], Any]
+    ask: Callable[[Objective, DescentState, Point, _Verdict], tuple[Params, Any]]
 
 
-def _steering(direction: Any) -> Any:
-    """Return the function that asks the direction, `(objective, state, base, verdict) -> _Course`."""
-    pairs = _pairs(direction)
-    extended = optax.with_extra_args_support(direction)
+def _steering(direction: optax.GradientTransformation) -> _Steering:
+    pairs: PairDirection | None = getattr(direction, "pairs", None)
+    return _steer_any(direction) if pairs is None else _steer_by_pairs(pairs)
 
-    def ask_pairs(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
+
+def _steer_by_pairs(direction: PairDirection) -> _Steering:
+    def ask(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
         del objective
         # A step without movement adds no pair and so leaves the state and B g as they were: no branch, and no copy of
         # the history, which a branch or a select would make.
-        inner = pairs.forget(state.inner, verdict.restart)
+        inner = direction.forget(state.inner, verdict.restart)
         s, y = tree.sub(base.params, state.params), tree.sub(base.grad, state.grad)
-        return pairs.update(base.grad, inner, s, y, verdict.moved & state.started)
+        return direction.update(base.grad, inner, s, y, verdict.moved & state.started)
 
-    def ask_any(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
-        def ask(inner: Any) -> tuple[Params, Any]:
+    return _Steering(direction.init, ask)
+
+
+def _steer_any(direction: optax.GradientTransformation) -> _Steering:
+    extended = optax.with_extra_args_support(direction)
+
+    def init(params: Params) -> Any:
+        return tree.strong(extended.init(params))
+
+    def ask(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
+        def renew(inner: Any) -> tuple[Params, Any]:
             extra = {"value": base.value, "grad": base.grad, "value_fn": objective.value}
             scaled, new = extended.update(base.grad, inner, base.params, **extra)
             return tree.cast(scaled, base.grad), tree.cast(new, inner)
 
-        inner = tree.where(verdict.restart, direction.init(base.params), state.inner)
-        return jax.lax.cond(verdict.moved, ask, lambda inner: (base.grad, inner), inner)
+        inner = tree.where(verdict.restart, init(base.params), state.inner)
+        return jax.lax.cond(verdict.moved, renew, lambda inner: (base.grad, inner), inner)
 
-    def steer(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> _Course:
-        scaled, inner = (ask_pairs if pairs else ask_any)(objective, state, base, verdict)
-        g_d, g_g = -tree.vdot(base.grad, scaled), tree.vdot(base.grad, base.grad)
-        steepest = verdict.restart | ~((g_d < 0) & jnp.isfinite(g_d))
-        return _Course(
-            direction=tree.negative(tree.where(steepest, base.grad, scaled)),
-            slope=jnp.where(steepest, -g_g, g_d),
-            grad_norm=jnp.sqrt(g_g),
-            steepest=steepest,
-            inner=inner,
-        )
-
-    return steer
+    return _Steering(init, ask)
 
 
+def _set_course(base: Point, scaled: Params, restart: jax.Array) -> _Course:
+    """Return the direction -scaled if it descends and no restart is due, otherwise -g."""
+    g_d, g_g = -tree.vdot(base.grad, scaled), tree.vdot(base.grad, base.grad)
+    steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
+    return _Course(
+        direction=tree.negative(tree.where(steepest, base.grad, scaled)),
+        slope=jnp.where(steepest, -g_g, g_d),
+        grad_norm=jnp.sqrt(g_g),
+        steepest=steepest,
+    )

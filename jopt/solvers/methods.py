@@ -33,8 +33,7 @@ def lbfgs(
       history_dtype: floating dtype of the stored pairs, for example bfloat16; None keeps each leaf's.
 
     Reference:
-      Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization,
-      doi:10.1007/BF01589116.
+      Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization, doi:10.1007/BF01589116.
     """
     direction = scale_by_lbfgs(memory, history_dtype=history_dtype)
     return descent(direction, search or linesearch.strong_wolfe(), first_trial=first_trial)

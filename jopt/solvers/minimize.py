@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import optax
+from jax.core import Tracer
 
 from jopt import tree
 from jopt.solvers import loop, methods, stopping
@@ -133,7 +134,7 @@ def _hashable(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _history_rows(maxiter: Any) -> int:
-    if isinstance(maxiter, jax.core.Tracer):
+    if isinstance(maxiter, Tracer):
         msg = "minimize: history=True needs maxiter as a Python number, since it is the length of arrays; got a traced value."
         raise TypeError(msg)
     return int(maxiter) + 1

@@ -75,7 +75,7 @@ class Objective(NamedTuple):
         out = self.fun(params, *self.args)
         if not self.has_aux:
             return out, None
-        if not (isinstance(out, tuple) and len(out) == 2):  # noqa: PLR2004 - a pair
+        if not (isinstance(out, tuple) and len(out) == 2):
             msg = f"minimize: with has_aux=True fun must return a pair (value, aux), got {type(out).__name__}."
             raise TypeError(msg)
         return out

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jopt.solvers.loop import History, LoopState
 from jopt.status import Status
@@ -65,7 +66,7 @@ class Result(NamedTuple):
         return self
 
     def __repr__(self) -> str:
-        if isinstance(self.status, jax.core.Tracer):
+        if isinstance(self.status, Tracer):
             return f"Result(x={self.x!r}, fun={self.fun!r}, status={self.status!r})"
         rows = {"message": self.message}
         rows |= {name: value for name, value in self._asdict().items() if name != "state" and value is not None}

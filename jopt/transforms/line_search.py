@@ -126,7 +126,8 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
         begun = machine.init(value, slope, first_trial(info).astype(value.dtype))
         ended, last_value, last_grad = _search(machine, begun, value_fn, params, updates, tree.cast(grad, params))
         moved = ended.step > 0
-        return tree.scale(-ended.step, updates), ScaleByLineSearchState(
+        taken = tree.where(moved, tree.scale(-ended.step, updates), tree.zeros_like(updates))
+        return taken, ScaleByLineSearchState(
             step=ended.step,
             status=ended.status,
             trials=ended.trials,

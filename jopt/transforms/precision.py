@@ -12,9 +12,9 @@ it is stored. Moments that are kept in bfloat16 are thus summed in float32, and 
 bfloat16, keeps its value.
 
 What remains is the rounding of the stored moment. Below a relative change of half an eps the stored number no longer
-moves: a bfloat16 second moment (eps = 2^-7) with decay 0.999 stops growing at about a fifth of its limit. A first
-moment, which has decay 0.9, is safe in bfloat16; a second moment is better off in float32, in particular where the
-parameters themselves are bfloat16.
+moves: with decay 0.999 a bfloat16 second moment (eps = 2^-7) of constant gradients stops at a quarter of its limit. A
+first moment, which has decay 0.9, is safe in bfloat16; a second moment is better off in float32, in particular where
+the parameters themselves are bfloat16.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def one_minus_power(base: Any, exponent: Any, dtype: Any) -> jax.Array:
       dtype: the dtype of the result, float32 or wider.
     """
     if isinstance(base, jax.Array):
-        log = jnp.log1p(base.astype(dtype) - 1.0)
+        log = jnp.log1p(base.astype(tree.wide(base.dtype)) - 1.0).astype(dtype)
     else:
         log = math.log(base) if base > 0.0 else -math.inf
     n = jnp.asarray(exponent).astype(dtype)
