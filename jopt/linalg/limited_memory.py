@@ -116,7 +116,7 @@ def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
 
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
-        slot = jnp.mod(history.stored - 1 - age, memory)
+        slot = jnp.mod(history.stored - 1 - age.astype(jnp.int32), memory)
         rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), pairs)
         return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
 
@@ -169,7 +169,7 @@ def _fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
 def _at_slot(history: History) -> jax.Array:
     """Return the mask, shape (m,), of the slot into which the next pair goes."""
     memory = history.curvatures.shape[0]
-    return jnp.arange(memory) == jnp.mod(history.stored, memory)
+    return jnp.arange(memory, dtype=jnp.int32) == jnp.mod(history.stored, memory)
 
 
 def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> History:
@@ -177,7 +177,7 @@ def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> Hi
     return history._replace(
         curvatures=jnp.where(kept & _at_slot(history), s_y, history.curvatures),
         gamma=jnp.where(kept, s_y / jnp.where(kept, y_y, 1), history.gamma),
-        stored=history.stored + kept,
+        stored=history.stored + kept.astype(jnp.int32),
     )
 
 
@@ -246,8 +246,8 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
 
 
 def _as_stored(history: History, vector: Params) -> Params:
-    """Return the vector as the history will hold it, in at least float32."""
-    return jax.tree.map(lambda x, rows: x.astype(rows.dtype).astype(tree.wide(rows.dtype)), vector, history.pairs)
+    """Return the vector as the history will hold it, in the dtypes in which its leaves are computed."""
+    return jax.tree.map(lambda x, rows: x.astype(rows.dtype).astype(tree.wide(x.dtype)), vector, history.pairs)
 
 
 def _widened(vector: Params) -> Params:

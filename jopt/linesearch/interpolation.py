@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jopt.linesearch.conditions import Trial
 from jopt.types import Scalar
 
-
 # Ratio of two steps up to which a secant step between or beyond them is believed: a quadratic's minimiser is found by the
 # second trial when the first is wrong by up to this factor, either way, and a line that only looks straight leads no
 # farther astray than this.

@@ -41,13 +41,20 @@ def test_noisy_values_are_replaced_by_slopes(noise, decrease, value, slope, pass
 def test_noise_comes_from_the_precision_unless_given(dtype):
     start = trial(0.0, -8.0, -1.0, dtype)
     assert conditions.value_noise(None, start).dtype == dtype
-    np.testing.assert_allclose(conditions.value_noise(None, start), 8 * float(jnp.finfo(dtype).eps) ** (2 / 3), rtol=1e-6)
+    np.testing.assert_allclose(
+        conditions.value_noise(None, start), 8 * float(jnp.finfo(dtype).eps) ** (2 / 3), rtol=1e-6
+    )
     np.testing.assert_allclose(conditions.value_noise(0.5, start), 4.0)
 
 
 def test_weak_and_strong_curvature_differ_in_the_sign():
     weak, strong = conditions.weak_curvature(0.5), conditions.strong_curvature(0.5)
-    for slope, by_weak, by_strong in [(-1.01, False, False), (-1.0, True, True), (1.0, True, True), (1.01, True, False)]:
+    for slope, by_weak, by_strong in [
+        (-1.01, False, False),
+        (-1.0, True, True),
+        (1.0, True, True),
+        (1.01, True, False),
+    ]:
         end = trial(1.0, 0.0, slope)
         assert (bool(weak(START, end)), bool(strong(START, end))) == (by_weak, by_strong)
 

@@ -10,73 +10,83 @@ from jopt.status import SearchStatus
 
 
 class Accepted(Exception):
-    pass
+    """The search has found its step."""
 
 
-def transcription(phi, first, decrease=0.1, curvature=0.9, expansion=5.0, division=0.5, shrinking=0.66):
-    """Return the trials of Hager and Zhang's nested loops, L0-L3, B0-B3, U0-U3, S1-S4, in their words."""
-    derivative = jax.grad(phi)
-    value0, slope0 = float(phi(0.0)), float(derivative(0.0))
-    tried = []
+class NestedLoops:
+    """Hager and Zhang's search as they write it: L0-L3, B0-B3, U0-U3, S1-S4, in their words."""
 
-    def slope(c):
-        return float(derivative(c))
+    def __init__(self, phi, decrease, curvature, expansion=5.0, division=0.5, shrinking=0.66):
+        self.phi, self.derivative = jax.jit(phi), jax.jit(jax.grad(phi))
+        self.decrease, self.curvature = decrease, curvature
+        self.expansion, self.division, self.shrinking = expansion, division, shrinking
+        self.value0, self.slope0 = float(phi(0.0)), self.slope(0.0)
+        self.tried = []
 
-    def sufficient(c):
-        return float(phi(c)) <= value0 + decrease * c * slope0
+    def slope(self, c):
+        return float(self.derivative(c))
 
-    def evaluate(c):
-        tried.append(c)
-        if sufficient(c) and slope(c) >= curvature * slope0:
+    def sufficient(self, c):
+        return float(self.phi(c)) <= self.value0 + self.decrease * c * self.slope0
+
+    def evaluate(self, c):
+        self.tried.append(c)
+        if self.sufficient(c) and self.slope(c) >= self.curvature * self.slope0:
             raise Accepted
 
-    def divide(a, b):  # U3
+    def divide(self, a, b):  # U3
         while True:
-            d = (1 - division) * a + division * b
-            evaluate(d)
-            if slope(d) >= 0:
+            d = (1 - self.division) * a + self.division * b
+            self.evaluate(d)
+            if self.slope(d) >= 0:
                 return a, d
-            a, b = (d, b) if sufficient(d) else (a, d)
+            a, b = (d, b) if self.sufficient(d) else (a, d)
 
-    def update(a, b, c):  # U0-U3
+    def update(self, a, b, c):  # U0-U3
         if not a < c < b:
             return a, b
-        evaluate(c)
-        if slope(c) >= 0:
+        self.evaluate(c)
+        if self.slope(c) >= 0:
             return a, c
-        return (c, b) if sufficient(c) else divide(a, c)
+        return (c, b) if self.sufficient(c) else self.divide(a, c)
 
-    def secant(a, b):
-        return (a * slope(b) - b * slope(a)) / (slope(b) - slope(a))
+    def secant(self, a, b):
+        return (a * self.slope(b) - b * self.slope(a)) / (self.slope(b) - self.slope(a))
 
-    def secant2(a, b):  # S1-S4
-        c = secant(a, b)
-        low, high = update(a, b, c)
+    def secant2(self, a, b):  # S1-S4
+        c = self.secant(a, b)
+        low, high = self.update(a, b, c)
         if c == high:
-            return update(low, high, secant(b, high))
+            return self.update(low, high, self.secant(b, high))
         if c == low:
-            return update(low, high, secant(a, low))
+            return self.update(low, high, self.secant(a, low))
         return low, high
 
-    def bracket(c):  # B0-B3
+    def bracket(self, c):  # B0-B3
         low = 0.0
         while True:
-            evaluate(c)
-            if slope(c) >= 0:
+            self.evaluate(c)
+            if self.slope(c) >= 0:
                 return low, c
-            if not sufficient(c):
-                return divide(low, c)
-            low, c = c, expansion * c
+            if not self.sufficient(c):
+                return self.divide(low, c)
+            low, c = c, self.expansion * c
 
-    try:
-        a, b = bracket(first)
+    def search(self, first):  # L0-L3
+        a, b = self.bracket(first)
         while True:
-            low, high = secant2(a, b)
-            if high - low > shrinking * (b - a):
-                low, high = update(low, high, (low + high) / 2)
+            low, high = self.secant2(a, b)
+            if high - low > self.shrinking * (b - a):
+                low, high = self.update(low, high, (low + high) / 2)
             a, b = low, high
-    except Accepted:
-        return tried
+
+
+def transcription(phi, first, **settings):
+    """Return the trials of the nested loops."""
+    loops = NestedLoops(phi, **settings)
+    with pytest.raises(Accepted):
+        loops.search(first)
+    return loops.tried
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -98,7 +108,9 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize(("name", "first"), [(n, a) for n in HARD for a in (0.01, 1.9, 30.0) if (n, a) != ("skew", 30.0)])
+@pytest.mark.parametrize(
+    ("name", "first"), [(n, a) for n in HARD for a in (0.01, 1.9, 30.0) if (n, a) != ("skew", 30.0)]
+)
 def test_trials_are_those_of_the_nested_loops(name, first):
     settings = {"decrease": 0.3, "curvature": 0.3}
     _, tried = run(hager_zhang(**settings, noise=0.0), HARD[name], first)
@@ -143,7 +155,14 @@ def test_goes_on_by_slopes_where_values_are_noise():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("expansion", 1.0), ("expansion", np.inf), ("division", 0.0), ("division", 1.0), ("shrinking", 0.0), ("shrinking", 1.0)],
+    [
+        ("expansion", 1.0),
+        ("expansion", np.inf),
+        ("division", 0.0),
+        ("division", 1.0),
+        ("shrinking", 0.0),
+        ("shrinking", 1.0),
+    ],
 )
 def test_wrong_settings_raise_naming_the_argument(setting, value):
     with pytest.raises(ValueError, match=f"hager_zhang: {setting}"):

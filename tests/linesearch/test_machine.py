@@ -57,7 +57,9 @@ def test_while_loop_gives_what_a_python_loop_gives():
     def solve(first):
         state = search.init(*value_and_slope(phi, jnp.float64(0)), first)
         return jax.lax.while_loop(
-            lambda s: s.status == SearchStatus.SEARCHING, lambda s: search.update(s, *value_and_slope(phi, s.step)), state
+            lambda s: s.status == SearchStatus.SEARCHING,
+            lambda s: search.update(s, *value_and_slope(phi, s.step)),
+            state,
         )
 
     inside, (outside, tried) = solve(jnp.float64(10.0)), run(search, phi, 10.0)

@@ -2,7 +2,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lines import SMOOTH, is_sufficient, outcomes, run
+from lines import SMOOTH, is_sufficient, outcomes, run, value_and_slope
 from more_thuente import FIRST_TRIALS, LINES
 
 from jopt.linesearch import strong_wolfe
@@ -17,12 +17,9 @@ def test_trials_and_steps_are_those_of_more_and_thuente(name):
         state, tried = run(search, line.phi, first)
         assert (int(state.status), len(tried)) == (SearchStatus.ACCEPTED, trials)
         assert float(f"{float(state.step):.2g}") == step
-        # Afresh: the start and the end as numbers, the conditions as written in the paper.
-        end = state.lowest if state.lowest.step == state.step else None
-        assert end is not None
-        assert end.value == line.phi(state.step)
-        assert end.value <= state.start.value + line.decrease * state.step * state.start.slope
-        assert abs(end.slope) <= line.curvature * abs(state.start.slope)
+        (value0, slope0), (value, slope) = (value_and_slope(line.phi, jnp.asarray(a)) for a in (0.0, state.step))
+        assert value <= value0 + line.decrease * state.step * slope0
+        assert abs(slope) <= line.curvature * abs(slope0)
 
 
 @pytest.mark.parametrize("search", [strong_wolfe(), strong_wolfe(curvature=0.1)])
@@ -57,7 +54,7 @@ def test_small_slopes_of_opposite_sign_are_seen_in_float32():
     assert len(tried) == len(run(strong_wolfe(curvature=0.1), lambda a: (a - 1) ** 4, 1.9, jnp.float32)[1])
 
 
-def test_extrapolates_by_at_least_one_tenth_and_at_most_four_times_the_advance():
+def test_extrapolates_by_at_most_four_times_the_advance():
     _, tried = run(strong_wolfe(curvature=0.1), lambda a: -a, 1.0)
     advances = np.diff([0.0, *tried])
     np.testing.assert_allclose(advances[1:] / advances[:-1], 4.0, rtol=1e-12)
