@@ -141,7 +141,8 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     s, y = _as_stored(history, s), _as_stored(history, y)
     old, new = _inner_products(history, s, y, g)
     (s_g, s_s, s_y), (y_g, _, y_y) = new
-    kept = _fit_to_keep(s_y, s_s, y_y)
+    # A gradient that is not finite would keep back the write below: then nothing of the pair is kept.
+    kept = _fit_to_keep(s_y, s_s, y_y) & jnp.isfinite(s_g) & jnp.isfinite(y_g)
     replaced = kept & _at_slot(history)
     after = _count_in(_border(history, kept, s_y, y_y, old), kept, s_y, y_y)
 
@@ -268,4 +269,5 @@ def _is_sharded(x: jax.Array) -> bool:
     if isinstance(x, Tracer):
         spec = getattr(jax.typeof(x).sharding, "spec", ())
         return any(axis is not None for axis in spec)
-    return not x.sharding.is_fully_replicated
+    sharding = getattr(x, "sharding", None)  # an array of NumPy's has none
+    return sharding is not None and not sharding.is_fully_replicated

@@ -86,7 +86,8 @@ def judge(stopping: Stopping, gtol: Scalar, info: Info, nit: jax.Array, nfev: ja
         tests.append((Status.DECREASE, change <= jnp.asarray(stopping.ftol, dtype)))
     if stopping.frtol is not None:
         previous = jnp.abs(info.point.value + info.decrease)
-        tests.append((Status.RELATIVE_DECREASE, change <= jnp.asarray(stopping.frtol, dtype) * previous))
+        small = jnp.isfinite(change) & (change <= jnp.asarray(stopping.frtol, dtype) * previous)
+        tests.append((Status.RELATIVE_DECREASE, small))
     conditions = [info.accepted & passed for _, passed in tests]
     statuses = [jnp.int32(status) for status, _ in tests]
 

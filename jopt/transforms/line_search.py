@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jopt import tree
-from jopt.linesearch.conditions import Trial
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
 from jopt.linesearch.strong_wolfe import strong_wolfe
 from jopt.status import SearchStatus
@@ -33,7 +33,8 @@ class ScaleByLineSearchState(NamedTuple):
       trials: evaluations in the last search, int32.
       value: the value at the point the last update leads to, infinity before the first; scalar.
       grad: the gradient there, like params; with `value` it spares the caller the next evaluation.
-      start: phi(0) and phi'(0) of the last search.
+      start_value: phi(0) of the last search; scalar.
+      start_slope: phi'(0) of the last search; scalar.
       started: whether there was a search yet, bool.
     """
 
@@ -42,7 +43,8 @@ class ScaleByLineSearchState(NamedTuple):
     trials: jax.Array
     value: Scalar
     grad: Updates
-    start: Trial
+    start_value: Scalar
+    start_slope: Scalar
     started: jax.Array
 
 
@@ -66,7 +68,7 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
       parameters alone).
 
     Raises:
-      TypeError: if `search` is not a line search.
+      TypeError: if `search` is not a line search or `first_trial` not a function.
 
     Example:
       >>> import jax, jax.numpy as jnp, jopt
@@ -81,6 +83,9 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
     if not isinstance(machine, LineSearch):
         msg = f"scale_by_line_search: search must be a line search, such as strong_wolfe(), got {search!r}."
         raise TypeError(msg)
+    if not callable(first_trial):
+        msg = f"scale_by_line_search: first_trial must be a function of a FirstTrialInfo, such as unit, got {first_trial!r}."
+        raise TypeError(msg)
 
     def init(params: Params) -> ScaleByLineSearchState:
         params = tree.as_parameters("scale_by_line_search", "params", params)
@@ -91,7 +96,8 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
             trials=jnp.zeros((), jnp.int32),
             value=jnp.full_like(zero, jnp.inf),
             grad=tree.zeros_like(params),
-            start=Trial(zero, zero, zero),
+            start_value=zero,
+            start_slope=zero,
             started=jnp.bool_(False),
         )
 
@@ -111,29 +117,33 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
             names = ", ".join(name for name, given in missing.items() if given is None)
             msg = f"scale_by_line_search: update needs {names}; pass update(grads, state, params, value=..., grad=..., value_fn=...)."
             raise ValueError(msg)
-        tree.check_like("scale_by_line_search", "updates", updates, "params", params)
+        for name, given in (("updates", updates), ("grad", grad)):
+            tree.check_like("scale_by_line_search", name, given, "params", params)
+        params = tree.strong(params)
+        p, grad = tree.cast(updates, params), tree.cast(grad, params)
         value = jnp.asarray(value).astype(tree.scalar_dtype(params))
-        slope = -tree.vdot(grad, updates)
+        slope = -tree.vdot(grad, p)
         info = FirstTrialInfo(
             first=~state.started,
             grad_norm=tree.norm(grad),
             value=value,
             slope=slope,
             previous_step=state.step,
-            previous_value=state.start.value,
-            previous_slope=state.start.slope,
+            previous_value=state.start_value,
+            previous_slope=state.start_slope,
         )
-        begun = machine.init(value, slope, first_trial(info).astype(value.dtype))
-        ended, last_value, last_grad = _search(machine, begun, value_fn, params, updates, tree.cast(grad, params))
+        begun = machine.init(value, slope, jnp.asarray(first_trial(info)).astype(value.dtype))
+        ended, last_value, last_grad = _search(machine, begun, value_fn, params, p, grad)
         moved = ended.step > 0
-        taken = tree.where(moved, tree.scale(-ended.step, updates), tree.zeros_like(updates))
-        return taken, ScaleByLineSearchState(
+        taken = tree.where(moved, tree.scale(-ended.step, p), tree.zeros_like(p))
+        return tree.cast(taken, updates), ScaleByLineSearchState(
             step=ended.step,
             status=ended.status,
             trials=ended.trials,
             value=jnp.where(moved, last_value, value),
-            grad=tree.where(moved, last_grad, tree.cast(grad, params)),
-            start=Trial(jnp.zeros_like(value), value, slope),
+            grad=tree.where(moved, last_grad, grad),
+            start_value=value,
+            start_slope=slope,
             started=jnp.bool_(True),
         )
 
@@ -147,7 +157,9 @@ def _search(
 
     def trial(carry: tuple[Any, Scalar, Updates]) -> tuple[Any, Scalar, Updates]:
         state, _, _ = carry
-        value, new = jax.value_and_grad(value_fn)(tree.axpy(-state.step, p, params))
+        # The point as the caller will compute it, rounding included: value and gradient are handed on as belonging to it.
+        point = optax.apply_updates(params, tree.scale(-state.step, p))
+        value, new = jax.value_and_grad(value_fn)(point)
         value = jnp.asarray(value).astype(state.step.dtype)
         return machine.update(state, value, -tree.vdot(new, p)), value, tree.cast(new, grad)
 

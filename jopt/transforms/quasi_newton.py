@@ -74,6 +74,8 @@ def from_pairs(name: str, direction: PairDirection) -> Transformation:
             msg = f"{name}: update needs params, the point where the gradient was taken; pass update(grads, state, params)."
             raise ValueError(msg)
         tree.check_like(name, "updates", updates, "params", params)
+        tree.check_like(name, "params", params, "those given to init", state.params)
+        params = tree.cast(params, state.params)
         grads = tree.cast(updates, params)
         s = tree.where(state.started, tree.sub(params, state.params), state.params)
         y = tree.where(state.started, tree.sub(grads, state.grads), state.grads)
@@ -111,7 +113,7 @@ def scale_by_lbfgs(
 
     Raises:
       ValueError: if `memory` < 1.
-      TypeError: if `memory` is not a whole number, or `history_dtype` is not a floating dtype.
+      TypeError: if `memory` is not a whole number, `product` not a function, or `history_dtype` not a floating dtype.
 
     Reference:
       Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization, Algorithm 2.1,
@@ -126,8 +128,9 @@ def scale_by_lbfgs(
       [2. 0. 0.]
     """
     validate.integer("scale_by_lbfgs", "memory", memory, low=1)
-    if history_dtype is not None and not jnp.issubdtype(jnp.dtype(history_dtype), jnp.floating):
-        msg = f"scale_by_lbfgs: history_dtype must be a floating dtype or None, got {history_dtype!r}."
+    history_dtype = validate.floating_dtype("scale_by_lbfgs", "history_dtype", history_dtype)
+    if product is not None and not callable(product):
+        msg = f"scale_by_lbfgs: product must be None or a function such as limited_memory.gram, got {product!r}."
         raise TypeError(msg)
 
     def init(params: Params) -> limited_memory.History:

@@ -117,6 +117,13 @@ def test_trials_are_those_of_the_nested_loops(name, first):
     np.testing.assert_allclose(tried, transcription(HARD[name], first, **settings), rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", [name for name in HARD if name != "skew"])
+def test_a_bracket_just_halved_is_not_halved_again(name):
+    settings = {"decrease": 0.45, "curvature": 0.45, "shrinking": 0.2}
+    _, tried = run(hager_zhang(**settings, noise=0.0), HARD[name], 20.0)
+    np.testing.assert_allclose(tried, transcription(HARD[name], 20.0, **settings), rtol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "name", "first"),
     [

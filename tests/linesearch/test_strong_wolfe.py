@@ -58,3 +58,24 @@ def test_extrapolates_by_at_most_four_times_the_advance():
     _, tried = run(strong_wolfe(curvature=0.1), lambda a: -a, 1.0)
     advances = np.diff([0.0, *tried])
     np.testing.assert_allclose(advances[1:] / advances[:-1], 4.0, rtol=1e-12)
+
+
+def test_extrapolates_by_at_least_one_tenth_more_than_the_advance():
+    # The second trial, 5 times the first, stops a little short of the minimiser at 1; the third must go well beyond.
+    _, tried = run(strong_wolfe(curvature=0.01), SMOOTH["parabola"], 0.19)
+    np.testing.assert_allclose(tried[:3], [0.19, 0.95, 0.95 + 1.1 * 0.76], rtol=1e-12)
+
+
+def test_values_that_differ_by_noise_count_as_equal():
+    # Exact slopes; values high by up to twelve units in the last place, more than the decrease to be had.
+    def phi(step):
+        error = jnp.where(step == 0, 0.0, 6e-8 * (2 + jnp.sin(1e6 * step)))
+        return 1e8 + error, 4e-10 * (jnp.exp(step) - 3)
+
+    search = strong_wolfe(curvature=1e-3)
+    state = search.init(*phi(jnp.float64(0)), jnp.float64(0.2))
+    while state.status == SearchStatus.SEARCHING:
+        state = search.update(state, *phi(state.step))
+    assert state.status == SearchStatus.ACCEPTED
+    np.testing.assert_allclose(state.step, np.log(3), rtol=1e-3)
+    assert state.trials <= 12
