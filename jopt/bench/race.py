@@ -162,7 +162,9 @@ def race_digits(settings: Settings = Settings(), report: Report | None = None) -
             tell(1, f"{problem}, {name}: run")
             result, run_s = _timed(solve, x0, train)
             accuracy = float(score(result.x, *test))
-            runs.append(_run(result, accuracy, run_s, problem=problem, method=name, made_by=repr(method), compile_s=compile_s))
+            runs.append(
+                _run(result, accuracy, run_s, problem=problem, method=name, made_by=repr(method), compile_s=compile_s)
+            )
     tell(0, "done")
     return Race(settings, _device(), _versions(), tuple(runs))
 

@@ -136,7 +136,7 @@ def from_json(text: str) -> Race:
         found = form.get("schema") if isinstance(form, dict) else type(form).__name__
         msg = f"from_json: schema must be {SCHEMA}, got {found!r}."
         raise ValueError(msg)
-    settings = {key: tuple(x) if isinstance(x, list) else x for key, x in form["settings"].items()}
+    settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in form["settings"].items()}
     runs = tuple(_run(**fields) for fields in form["runs"])
     return Race(Settings(**settings), form["device"], form["versions"], runs)
 

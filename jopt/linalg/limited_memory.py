@@ -141,8 +141,7 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     s, y = _as_stored(history, s), _as_stored(history, y)
     old, new = _inner_products(history, s, y, g)
     (s_g, s_s, s_y), (y_g, _, y_y) = new
-    # A gradient that is not finite would keep back the write below: then nothing of the pair is kept.
-    kept = _fit_to_keep(s_y, s_s, y_y) & jnp.isfinite(s_g) & jnp.isfinite(y_g)
+    kept = _fit_to_keep(s_y, s_s, y_y)
     replaced = kept & _at_slot(history)
     after = _count_in(_border(history, kept, s_y, y_y, old), kept, s_y, y_y)
 
@@ -231,16 +230,16 @@ def _combine(history: History, weights: jax.Array, offset: Params) -> Params:
 def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Params) -> Params:
     """Return the pairs with s and y in the next slot, if they are kept.
 
-    Only one row is read and written, so that a loop updates the history in place. The write is made to wait for
-    `product` (whose entries are never NaN when a pair is kept, short of overflow) because it was computed from the
-    history as it stood.
+    Only one row is read and written, so that a loop updates the history in place. `product` was computed from the
+    history as it stood: a test of it that always holds, but not for a compiler that cannot know so, makes the write wait.
     """
     slot = jnp.mod(history.stored, history.curvatures.shape[0])
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, product: jax.Array) -> jax.Array:
         old = jax.lax.dynamic_slice_in_dim(rows, slot, 1, axis=1)
         new = jnp.stack([s, y])[:, None].astype(rows.dtype)
-        row = jnp.where(kept & ~jnp.isnan(product), new, old)
+        computed = ~jnp.isnan(jnp.nan_to_num(product))
+        row = jnp.where(kept & computed, new, old)
         return jax.lax.dynamic_update_slice_in_dim(rows, row, slot, axis=1)
 
     return jax.tree.map(leaf, history.pairs, s, y, product)

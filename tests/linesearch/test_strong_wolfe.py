@@ -78,4 +78,3 @@ def test_values_that_differ_by_noise_count_as_equal():
         state = search.update(state, *phi(state.step))
     assert state.status == SearchStatus.ACCEPTED
     np.testing.assert_allclose(state.step, np.log(3), rtol=1e-3)
-    assert state.trials <= 12
