@@ -54,13 +54,13 @@ HELP = {
 COLUMNS = (
     "problem",
     "method",
-    "final loss",
-    "grad norm",
-    "test acc.",
+    "final\nloss",
+    "gradient\nnorm",
+    "test\naccuracy",
     "steps",
     "evals",
-    "compile s",
-    "run s",
+    "compile\ns",
+    "run\ns",
     "status",
 )
 """Of the table: the gradient norm is the largest entry, evals are evaluations of value and gradient."""
@@ -186,9 +186,9 @@ def table(result: bench.Race) -> Any:
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in COLUMNS:
-        made.add_column(name, justify="left" if name in {"problem", "method", "status"} else "right", no_wrap=True)
+        made.add_column(name, justify="left" if name in {"problem", "method", "status"} else "right", overflow="fold")
     previous = None
     for run in result.runs:
         if previous not in {None, run.problem}:

@@ -57,7 +57,7 @@ def loss_curves(runs: Sequence[Any], *, title: str = "") -> Figure:
     for problem, row in zip(problems, panels, strict=True):
         for column, axes in zip(_COLUMNS, row, strict=True):
             for run in runs:
-                if run.problem == problem:
+                if run.problem == problem and len(run.history.loss):
                     _draw(axes, run, column, methods.index(run.method))
             _dress(axes)
         row[0].set_ylabel(f"{problem}: loss")
@@ -85,12 +85,11 @@ def _matplotlib(function: str) -> tuple[type[Figure], Any]:
 
 
 def _draw(axes: Axes, run: Any, column: str, index: int) -> None:
-    last = len(run.history.loss) - 1
     axes.plot(
         getattr(run.history, column),
         run.history.loss,
         label=run.method,
-        markevery=[last] if last >= 0 else [],
+        markevery=[len(run.history.loss) - 1],
         clip_on=False,
         zorder=3,
         **_look(index, filled=run.success),

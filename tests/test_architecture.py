@@ -33,6 +33,7 @@ ORDER = [
     {"cli"},
 ]
 RANK = {room: i for i, group in enumerate(ORDER) for room in group}
+RANK["jopt"] = RANK["solvers"]  # `import jopt` brings all up to the solvers
 
 
 def room_of(path):

@@ -76,7 +76,8 @@ def empty(params: Params, memory: int, dtype: Any = None) -> History:
     """
     scalar = tree.scalar_dtype(params)
     return History(
-        pairs=jax.tree.map(lambda x: jnp.zeros((2, memory, *x.shape), dtype or x.dtype), params),
+        # Made of zeros like the leaf, which are spread over devices as the leaf is.
+        pairs=jax.tree.map(lambda x: jnp.broadcast_to(jnp.zeros_like(x, dtype), (2, memory, *x.shape)), params),
         curvatures=jnp.zeros(memory, scalar),
         inverse=jnp.zeros((memory, memory), scalar),
         yy=jnp.zeros((memory, memory), scalar),
@@ -196,16 +197,18 @@ def _border(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar, old: ja
 def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[jax.Array, jax.Array]:
     """Return the inner products of the stored rows, shape (2, m, 3), and of s and y, shape (2, 3), with g, s and y.
 
-    They are one table, so that over many devices they are one reduction.
+    They are one table, summed over the leaves: over many devices, one round of reductions.
     """
     memory, dtype = history.curvatures.shape[0], history.gamma.dtype
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
-        rows = rows.reshape(2 * memory, -1).astype(dtype)
-        columns = jnp.stack([v.ravel().astype(dtype) for v in (g, s, y)])
-        if s.size <= SMALL:
-            return jnp.sum(jnp.concatenate([rows, columns[1:]])[:, None, :] * columns[None, :, :], axis=-1)
-        products = [jnp.einsum("ij,kj->ik", r, columns, precision=HIGHEST) for r in (rows, columns[1:])]
+        rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
+        columns = jnp.stack([v.astype(dtype) for v in (g, s, y)])
+        axes = tuple(range(1, columns.ndim))
+        if s.size <= SMALL or _is_sharded(s):
+            both = jnp.concatenate([rows, columns[1:]])
+            return jnp.sum(both[:, None] * columns[None], axis=tuple(axis + 1 for axis in axes))
+        products = [jnp.tensordot(r, columns, (axes, axes), precision=HIGHEST) for r in (rows, columns[1:])]
         return jnp.concatenate(products)
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
@@ -217,12 +220,13 @@ def _combine(history: History, weights: jax.Array, offset: Params) -> Params:
     """Return the offset plus the sum of the stored rows times `weights`, shape (2, m)."""
 
     def leaf(rows: jax.Array, offset: jax.Array) -> jax.Array:
-        rows, flat = rows.reshape(weights.size, -1).astype(offset.dtype), weights.reshape(-1).astype(offset.dtype)
+        rows = rows.reshape(weights.size, *offset.shape).astype(offset.dtype)
+        flat = weights.reshape(-1).astype(offset.dtype)
         if offset.size <= SMALL:
-            total = jnp.sum(flat[:, None] * rows, axis=0)
+            total = jnp.sum(flat.reshape(-1, *[1] * offset.ndim) * rows, axis=0)
         else:
-            total = jnp.einsum("i,ij->j", flat, rows, precision=HIGHEST)
-        return offset + total.reshape(offset.shape)
+            total = jnp.tensordot(flat, rows, 1, precision=HIGHEST)
+        return offset + total
 
     return jax.tree.map(leaf, history.pairs, offset)
 

@@ -122,29 +122,13 @@ def line_search(
         step = jnp.minimum(step, longest)
 
         trials = state.trials + 1
-        reason = jnp.select(
-            [
-                returning,
-                value == -jnp.inf,
-                trials >= max_trials,
-                finite & proposal.stuck,
-                step < state.shortest,
-                (trial.step >= longest) & (step >= longest),
-            ],
-            [
-                state.reason,
-                *(
-                    jnp.int32(why)
-                    for why in (
-                        SearchStatus.UNBOUNDED,
-                        SearchStatus.TOO_MANY_TRIALS,
-                        SearchStatus.INTERVAL_TOO_SMALL,
-                        SearchStatus.STEP_TOO_SMALL,
-                        SearchStatus.STEP_TOO_LARGE,
-                    )
-                ),
-            ],
-            jnp.int32(SearchStatus.SEARCHING),
+        reason = _first_of(
+            (returning, state.reason),
+            (value == -jnp.inf, SearchStatus.UNBOUNDED),
+            (trials >= max_trials, SearchStatus.TOO_MANY_TRIALS),
+            (finite & proposal.stuck, SearchStatus.INTERVAL_TOO_SMALL),
+            (step < state.shortest, SearchStatus.STEP_TOO_SMALL),
+            ((trial.step >= longest) & (step >= longest), SearchStatus.STEP_TOO_LARGE),
         )
         failing = reason != SearchStatus.SEARCHING
         # The decided step must be the one last evaluated; otherwise one more trial goes back to the lowest.
@@ -163,6 +147,12 @@ def line_search(
         )
 
     return LineSearch(init, update)
+
+
+def _first_of(*cases: tuple[jax.Array, Any]) -> jax.Array:
+    """Return the status of the first case that holds, SEARCHING where none does."""
+    conditions, statuses = zip(*cases, strict=True)
+    return jnp.select(conditions, [jnp.int32(status) for status in statuses], jnp.int32(SearchStatus.SEARCHING))
 
 
 def check_budget(function: str, max_trials: int, max_step: float) -> None:

@@ -159,11 +159,13 @@ def _next_step(bracket: Bracket, low: Trial, high: Trial, t: Trial, slack: Scala
     near_low = jnp.abs(cubic - low.step) < jnp.abs(parabola - low.step)
     first = jnp.where(near_low, cubic, 0.5 * (cubic + parabola))
     cubic_farther = jnp.abs(cubic - t.step) > jnp.abs(secant - t.step)
-    second = jnp.where(cubic_farther, cubic, secant)
+    # Two values nearer to each other than their noise make a cubic of noise; the slopes are believed instead.
+    indistinct = jnp.abs(t.value - low.value) < slack
+    second = jnp.where(cubic_farther & ~indistinct, cubic, secant)
     cubic_3 = jnp.where(downhill, cubic, onward)
     farther_3 = jnp.abs(cubic_3 - t.step) > jnp.abs(secant - t.step)
     # Within a bracket the nearer of the two and not too near the far end; before there is one, the farther.
-    third = jnp.where(farther_3 == bracket.closed, secant, cubic_3)
+    third = jnp.where((farther_3 == bracket.closed) | indistinct, secant, cubic_3)
     guard = t.step + TOWARDS_FAR_END * (high.step - t.step)
     guarded = jnp.where(t.step > low.step, jnp.minimum(guard, third), jnp.maximum(guard, third))
     third = jnp.where(bracket.closed, guarded, jnp.clip(third, bracket.least, bracket.most))
