@@ -34,6 +34,8 @@ for i in range(80):
     x, state = step(x, state)
     search = state[1]
     if i % 20 == 0:
-        print(f"iteration {i:2d}  value {float(search.value):9.2e}  step {float(search.step):.3f}  trials {int(search.trials)}")
+        print(
+            f"iteration {i:2d}  value {float(search.value):9.2e}  step {float(search.step):.3f}  trials {int(search.trials)}"
+        )
 print("x =", x)
 assert jnp.max(jnp.abs(x - 1.0)) < 1e-2

@@ -25,7 +25,13 @@ def search_along(search, x, direction, first_step):
 
 x = jnp.asarray([0.8, 0.0])
 direction = -jax.grad(fun)(x)
-for make in (linesearch.backtracking, linesearch.weak_wolfe, linesearch.strong_wolfe, linesearch.hager_zhang, linesearch.exact):
+for make in (
+    linesearch.backtracking,
+    linesearch.weak_wolfe,
+    linesearch.strong_wolfe,
+    linesearch.hager_zhang,
+    linesearch.exact,
+):
     state = search_along(make(), x, direction, 0.01)
     status = jopt.SearchStatus(int(state.status))
     print(f"{make.__name__:14s} step {float(state.step):.5f}  {int(state.trials)} trials  {status.name}")

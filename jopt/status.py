@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 
 class Status(enum.IntEnum):
@@ -92,3 +96,11 @@ _SEARCH_ADVICE = {
     SearchStatus.NOT_DESCENT: "Failed: the slope at zero is not negative, so this is no descent direction.",
     SearchStatus.UNBOUNDED: "Failed: the value is minus infinity at the trial step.",
 }
+
+
+def first_of(*cases: tuple[jax.Array, Any], otherwise: int) -> jax.Array:
+    """Return the status of the first `(condition, status)` whose condition holds, as int32."""
+    chosen = jnp.int32(otherwise)
+    for condition, status in reversed(cases):
+        chosen = jnp.where(condition, jnp.int32(status), chosen)
+    return chosen

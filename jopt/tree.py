@@ -18,6 +18,9 @@ import jax.numpy as jnp
 
 Tree = Any
 
+# From this number on, scalars of a tree are selected as one vector: one CPU kernel instead of one for each.
+MANY_SCALARS = 3
+
 
 def scalar_dtype(tree: Tree) -> Any:
     """Return the dtype of the scalars that belong to a tree: the widest leaf's, at least float32."""
@@ -103,8 +106,11 @@ def axpy(alpha: Any, a: Tree, b: Tree) -> Tree:
 
 
 def where(condition: jax.Array, a: Tree, b: Tree) -> Tree:
-    """Return a if the scalar condition holds, otherwise b."""
-    return jax.tree.map(functools.partial(jnp.where, condition), a, b)
+    """Return a if the scalar condition holds, otherwise b; the scalars among the leaves are chosen as one vector."""
+    if sum(_carrier(x) is not None for x in jax.tree.leaves(b)) < MANY_SCALARS:
+        return jax.tree.map(functools.partial(jnp.where, condition), a, b)
+    pack, unpack = packing(b)
+    return unpack(jax.tree.map(functools.partial(jnp.where, condition), pack(a), pack(b)))
 
 
 def map_unzip(function: Callable[..., tuple[Any, ...]], outputs: int, a: Tree, *rest: Tree) -> tuple[Tree, ...]:

@@ -3,7 +3,7 @@
 
     f(x) = 1/n sum_i cross_entropy(outputs(x, image_i), label_i) + (L2 / 2) |weights|^2        over the training part
 
-    regression   outputs = X W + b                      650 parameters, convex: it has one minimum
+    regression   outputs = X W + b                      650 parameters, convex: it has one least value
     network      outputs = tanh(X W1 + b1) W2 + b2      2,410 parameters, not convex
 
 What is measured, and how:
@@ -232,7 +232,8 @@ def _curve(history: Any, nfev: int, run_s: float) -> Curve:
 
 def _device() -> str:
     device = jax.devices()[0]
-    return f"{device.platform}: {device.device_kind}"
+    kinds = dict.fromkeys((device.platform, device.device_kind))  # some devices call themselves by their platform alone
+    return ": ".join(kinds)
 
 
 def _versions() -> dict[str, str]:

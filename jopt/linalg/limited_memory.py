@@ -17,7 +17,13 @@ leaves by striking its row and column, which for a triangular matrix commutes wi
 an error in a column leaves with it. Rows and columns stay in the slot of their pair: no order of age is ever needed.
 
 A pair is kept when <s, y> > eps |s| |y|: the test does not depend on the scale of x or f, B stays positive definite,
-and a pair with a NaN or without movement fails it.
+and a pair with a NaN or without movement fails it. So does one with a square that overflows, or with a subnormal <s, y>
+or <y, y>.
+
+The error of B g is at most 10 eps |B| |g| by `two_loop` and 30 eps |B| |g| by `gram`, with eps that of the scalars. The
+tests hold both to it, against dense matrices in long double, on runs on quadratics of condition 10 and 1e6, with exact
+and noisy gradients, on random and on nearly collinear steps, in float32 and float64; the largest seen are 7 and 14. Both
+grow as 1 / cos(s, y) where that is small, because <s, y> itself is then known no better.
 
 References: Nocedal (1980), Updating quasi-Newton matrices with limited storage, Math. Comp. 35(151),
 doi:10.1090/S0025-5718-1980-0572855-7; Byrd, Nocedal and Schnabel (1994), Representations of quasi-Newton matrices and

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from jopt import tree, validate
 from jopt.linesearch.conditions import Test, Trial
-from jopt.status import SearchStatus
+from jopt.status import SearchStatus, first_of
 from jopt.types import LineSearch, Scalar
 
 # Of the way back to the lowest trial, the part kept after a non-finite one: a cliff is left fast, as by SciPy's and
@@ -122,13 +122,14 @@ def line_search(
         step = jnp.minimum(step, longest)
 
         trials = state.trials + 1
-        reason = _first_of(
+        reason = first_of(
             (returning, state.reason),
             (value == -jnp.inf, SearchStatus.UNBOUNDED),
             (trials >= max_trials, SearchStatus.TOO_MANY_TRIALS),
             (finite & proposal.stuck, SearchStatus.INTERVAL_TOO_SMALL),
             (step < state.shortest, SearchStatus.STEP_TOO_SMALL),
             ((trial.step >= longest) & (step >= longest), SearchStatus.STEP_TOO_LARGE),
+            otherwise=SearchStatus.SEARCHING,
         )
         failing = reason != SearchStatus.SEARCHING
         # The decided step must be the one last evaluated; otherwise one more trial goes back to the lowest.
@@ -147,12 +148,6 @@ def line_search(
         )
 
     return LineSearch(init, update)
-
-
-def _first_of(*cases: tuple[jax.Array, Any]) -> jax.Array:
-    """Return the status of the first case that holds, SEARCHING where none does."""
-    conditions, statuses = zip(*cases, strict=True)
-    return jnp.select(conditions, [jnp.int32(status) for status in statuses], jnp.int32(SearchStatus.SEARCHING))
 
 
 def check_budget(function: str, max_trials: int, max_step: float) -> None:

@@ -30,7 +30,7 @@ from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
 from jopt.linesearch.machine import SearchState
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Objective, Point, as_objective
-from jopt.status import SearchStatus, Status
+from jopt.status import SearchStatus, Status, first_of
 from jopt.transforms.quasi_newton import PairDirection
 from jopt.types import LineSearch, Params, Scalar, Solver, described
 
@@ -202,11 +202,12 @@ def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm:
     moved = jnp.where(state.started, over & (searched.step > 0) & finite, finite)
     failed = state.started & over & ~moved
     unbounded = (value == -jnp.inf) & (~state.started | over) | (over & (searched.status == SearchStatus.UNBOUNDED))
-    hopeless_end = jnp.where(finite, jnp.where(state.hopeless, Status.STALLED, Status.SEARCH_FAILED), Status.NONFINITE)
-    status = jnp.select(
-        [unbounded, ~state.started & ~finite, failed & state.steepest],
-        [jnp.int32(Status.UNBOUNDED), jnp.int32(Status.NONFINITE), hopeless_end.astype(jnp.int32)],
-        jnp.int32(Status.RUNNING),
+    status = first_of(
+        (unbounded, Status.UNBOUNDED),
+        (~finite & jnp.where(state.started, failed & state.steepest, True), Status.NONFINITE),
+        (failed & state.steepest & state.hopeless, Status.STALLED),
+        (failed & state.steepest, Status.SEARCH_FAILED),
+        otherwise=Status.RUNNING,
     )
     return _Verdict(moved, failed, status)
 

@@ -32,6 +32,9 @@ def lbfgs(
       first_trial: a strategy of `jopt.linesearch` for the first trial of each search.
       history_dtype: floating dtype of the stored pairs, for example bfloat16; None keeps each leaf's.
 
+    Returns:
+      A solver; `minimize(..., method="lbfgs")` uses it with its defaults.
+
     Reference:
       Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization, doi:10.1007/BF01589116.
     """
@@ -50,6 +53,9 @@ def gradient_descent(
     Args:
       search: a line search; None means `jopt.linesearch.strong_wolfe()`.
       first_trial: a strategy of `jopt.linesearch` for the first trial of each search.
+
+    Returns:
+      A solver; `minimize(..., method="gradient-descent")` uses it with its defaults.
 
     Reference:
       Cauchy (1847), Méthode générale pour la résolution des systèmes d'équations simultanées; Nocedal and Wright

@@ -15,14 +15,14 @@ from the program.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jopt import validate
 from jopt.solvers.info import Info
-from jopt.status import Status
+from jopt.status import Status, first_of
 from jopt.types import Scalar
 
 Limit = float | jax.Array | None
@@ -77,25 +77,19 @@ def judge(stopping: Stopping, gtol: Scalar, info: Info, nit: jax.Array, nfev: ja
     """Return the status after a step, int32: a test passed, the solver's own word, or a limit reached."""
     dtype = info.point.value.dtype
     change = jnp.abs(info.decrease)
-    tests = [(Status.CONVERGED, info.grad_norm <= gtol)]
+    cases: list[tuple[jax.Array, Any]] = [(info.accepted & (info.grad_norm <= gtol), Status.CONVERGED)]
     if stopping.target is not None:
-        tests.append((Status.TARGET, info.point.value <= jnp.asarray(stopping.target, dtype)))
+        cases.append((info.accepted & (info.point.value <= jnp.asarray(stopping.target, dtype)), Status.TARGET))
     if stopping.xtol is not None:
-        tests.append((Status.STEP, info.step_norm <= jnp.asarray(stopping.xtol, dtype)))
+        cases.append((info.accepted & (info.step_norm <= jnp.asarray(stopping.xtol, dtype)), Status.STEP))
     if stopping.ftol is not None:
-        tests.append((Status.DECREASE, change <= jnp.asarray(stopping.ftol, dtype)))
+        cases.append((info.accepted & (change <= jnp.asarray(stopping.ftol, dtype)), Status.DECREASE))
     if stopping.frtol is not None:
         previous = jnp.abs(info.point.value + info.decrease)
         small = jnp.isfinite(change) & (change <= jnp.asarray(stopping.frtol, dtype) * previous)
-        tests.append((Status.RELATIVE_DECREASE, small))
-    conditions = [info.accepted & passed for _, passed in tests]
-    statuses = [jnp.int32(status) for status, _ in tests]
-
-    conditions.append(info.status != Status.RUNNING)
-    statuses.append(info.status)
+        cases.append((info.accepted & small, Status.RELATIVE_DECREASE))
+    cases.append((info.status != Status.RUNNING, info.status))
     if stopping.maxfev is not None:
-        conditions.append(nfev >= stopping.maxfev)
-        statuses.append(jnp.int32(Status.MAX_EVALUATIONS))
-    conditions.append(nit >= stopping.maxiter)
-    statuses.append(jnp.int32(Status.MAX_ITERATIONS))
-    return jnp.select(conditions, statuses, jnp.int32(Status.RUNNING))
+        cases.append((nfev >= stopping.maxfev, Status.MAX_EVALUATIONS))
+    cases.append((nit >= stopping.maxiter, Status.MAX_ITERATIONS))
+    return first_of(*cases, otherwise=Status.RUNNING)

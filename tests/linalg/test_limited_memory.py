@@ -161,7 +161,7 @@ def test_both_forms_are_within_their_stated_error_of_dense_matrices_and_descend(
 
 
 @every_form
-@pytest.mark.parametrize("memory", [1, 2, 3 * MEMORY + 5])
+@pytest.mark.parametrize("memory", [1, 3 * MEMORY + 5])
 def test_any_memory_agrees_with_dense_matrices(form, memory):
     triples = stacked("random, condition 10", jnp.float64)
     _, directions, stored = run(form, triples, memory)
@@ -211,8 +211,11 @@ def test_the_two_oracles_agree():
 
 
 def matrix_of(form, history):
-    zero = jnp.zeros(N)
-    return np.asarray(jax.vmap(lambda g: form(history, zero, zero, g)[1])(jnp.eye(N)))
+    """Return B, column by column, in batches as long as the other histories, so that nothing is compiled anew."""
+    rows = 3 * MEMORY
+    columns = np.concatenate([np.eye(N), np.zeros((-N % rows, N))]).reshape(-1, rows, N)
+    zeros = np.zeros((rows, N))
+    return np.concatenate([scan(form, history, (zeros, zeros, batch))[1][0] for batch in columns])[:N]
 
 
 @every_form
@@ -322,12 +325,13 @@ def test_a_matrix_that_overflowed_recovers_once_its_pairs_have_left(form):
     across = rng.standard_normal((MEMORY, N))
     across -= np.sum(across * steps, axis=1, keepdims=True) * steps
     nasty = tuple(np.asarray(v, np.float32) for v in (steps, across + 1e-5 * steps, across))
-    both = tuple(np.concatenate([a, b[:MEMORY]]) for a, b in zip(nasty, (s, y, g), strict=True))
+    both = tuple(np.concatenate([a, b[: 2 * MEMORY]]) for a, b in zip(nasty, (s, y, g), strict=True))
     _, directions, stored = run(form, both)
-    assert stored[-1] == 2 * MEMORY
+    assert stored[-1] == 3 * MEMORY
     assert not np.isfinite(directions[:MEMORY]).all()  # the history is as nasty as intended
-    _, fresh, _ = run(form, (s[:MEMORY], y[:MEMORY], g[:MEMORY]))
-    np.testing.assert_allclose(directions[-1], fresh[-1], rtol=0, atol=tolerance("float32") * np.abs(fresh[-1]).max())
+    _, fresh, _ = run(form, (s, y, g))
+    recovered, clean = directions[2 * MEMORY :], fresh[MEMORY : 2 * MEMORY]
+    np.testing.assert_allclose(recovered, clean, rtol=0, atol=tolerance("float32") * np.abs(clean).max())
 
 
 # Forgetting -----------------------------------------------------------------------------------------------------------
@@ -401,7 +405,7 @@ def run_tree(form, triples, dtypes, history_dtype=None):
 
 
 @every_form
-@pytest.mark.parametrize("narrow", [None, "float32", "bfloat16"])
+@pytest.mark.parametrize("narrow", [None, "bfloat16"])
 def test_a_tree_is_the_vector_of_its_leaves(form, narrow):
     triples = stacked("random, condition 10", jnp.float64)
     dtypes = ("float64", narrow or "float64", "float64", "float64")
@@ -409,10 +413,8 @@ def test_a_tree_is_the_vector_of_its_leaves(form, narrow):
     _, directions = run_tree(form, triples, dtypes)
     _, plain, _ = run(form, rounded)
     error = np.abs(directions - plain) / np.abs(plain).max()
-    wide = np.ones(N, bool)
-    wide[12:-1] = False
-    assert error[:, wide].max() < 1e-12 if narrow != "float32" else error[:, wide].max() < 1e-5
     assert error.max() < tolerance(narrow or "float64")
+    assert np.delete(error, range(12, N - 1), axis=1).max() < tolerance("float32" if narrow else "float64")
 
 
 @every_form
@@ -426,14 +428,16 @@ def test_dtypes_are_kept_under_strict_promotion(form, dtypes, history_dtype):
     for a, b in ((after, before), (u, params)):
         assert jax.tree.map(lambda x: (x.shape, x.dtype), a) == jax.tree.map(lambda x: (x.shape, x.dtype), b)
     assert after.gamma.dtype == tree.scalar_dtype(params)
-    assert {x.dtype for x in jax.tree.leaves(after.pairs)} == {jnp.dtype(d) for d in (history_dtype and [history_dtype]) or dtypes}
+    assert {x.dtype for x in jax.tree.leaves(after.pairs)} == {
+        jnp.dtype(d) for d in (history_dtype and [history_dtype]) or dtypes
+    }
 
 
 @every_form
 def test_an_empty_tree_is_admitted(form):
-    history, u = form(empty({}, MEMORY), {}, {}, {})
+    history, u = jax.eval_shape(lambda: form(empty({}, MEMORY), {}, {}, {}))
     assert u == {}
-    assert int(history.stored) == 0
+    assert history.gamma.dtype == jnp.float32
 
 
 @every_form

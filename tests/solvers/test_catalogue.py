@@ -46,7 +46,9 @@ FAILURES = {
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_reaches_a_recorded_minimum(problem, method):
     case = PROBLEMS[problem]
-    result = jopt.minimize(case.fun, case.start(jnp.float64), method=METHODS[method], gtol=GTOL, maxfev=MAXFEV, maxiter=MAXFEV)
+    result = jopt.minimize(
+        case.fun, case.start(jnp.float64), method=METHODS[method], gtol=GTOL, maxfev=MAXFEV, maxiter=MAXFEV
+    )
     grad = max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(jax.grad(case.fun)(result.x)))
     assert bool(result.success) == (grad <= GTOL), "success is a certificate"
     assert bool(result.success) == ((problem, method) not in FAILURES)
