@@ -54,7 +54,7 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
 
     The updates that come in are a preconditioned gradient; those that go out are added to the parameters. Where the
     search fails without lowering the value the updates are zero and `status` says why; a direction that does not
-    descend is such a failure (NOT_DESCENT), never a change of sign.
+    descend, or whose slope is not finite, is such a failure (NOT_DESCENT), never a change of sign.
 
     The state keeps value and gradient at the new point under the names that `optax.value_and_grad_from_state` looks
     for, so that a loop evaluates nothing twice.
@@ -123,6 +123,7 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
         p, grad = tree.cast(updates, params), tree.cast(grad, params)
         value = jnp.asarray(value).astype(tree.scalar_dtype(params))
         slope = -tree.vdot(grad, p)
+        slope = jnp.where(jnp.isfinite(slope), slope, jnp.nan)  # no test can be made of an infinite slope: NOT_DESCENT
         info = FirstTrialInfo(
             first=~state.started,
             grad_norm=tree.norm(grad),
@@ -157,7 +158,7 @@ def _search(
 
     def trial(carry: tuple[Any, Scalar, Updates]) -> tuple[Any, Scalar, Updates]:
         state, _, _ = carry
-        # The point as the caller will compute it, rounding included: value and gradient are handed on as belonging to it.
+        # The point as the caller computes it: value and gradient are handed on as belonging to it.
         point = optax.apply_updates(params, tree.scale(-state.step, p))
         value, new = jax.value_and_grad(value_fn)(point)
         value = jnp.asarray(value).astype(state.step.dtype)

@@ -255,7 +255,7 @@ def kept(form, s, y, dtype):
 
 @every_form
 @every_dtype
-@pytest.mark.parametrize("powers", [(0, 0), (-20, 0), (20, -30), (-30, 30), (35, 25)])
+@pytest.mark.parametrize("powers", [(0, 0), (-20, 0), (20, -30), (-30, 30), (40, 30), (-40, -30)])
 def test_a_pair_is_kept_where_its_cosine_exceeds_eps_whatever_its_scale(form, dtype, powers):
     a, b = 2.0 ** powers[0], 2.0 ** powers[1]
     eps = float(jnp.finfo(dtype).eps)

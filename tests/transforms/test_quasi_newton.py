@@ -16,16 +16,21 @@ from jopt.linalg import limited_memory
 from jopt.transforms.quasi_newton import PairDirection, from_pairs, scale_by_lbfgs
 
 
-def bowl(params):
-    """A strictly convex function of a tree."""
-    return sum(jnp.sum(jnp.log(jnp.cosh(x)) + 0.1 * (x - 1) ** 2) for x in jax.tree.leaves(params))
+def gradient(x):
+    """Return the gradient of the strictly convex function sum(log(cosh(x)) + (x - 1)^2 / 10)."""
+    return jax.tree.map(lambda v: (np.tanh(v) + 0.2 * (v - 1)).astype(v.dtype), x)
 
 
 def points(dtype, steps=15):
-    """Return points and the bowl's gradients there, stacked: a sequence that no direction has any part in."""
+    """Return points and gradients, stacked: a sequence that no direction has any part in."""
+    x = np.random.default_rng(0).standard_normal((steps, 8))
+    return tuple(jnp.asarray(v, dtype) for v in (x, gradient(x)))
+
+
+def nested_points(dtype, steps=15):
     x = [nested_tree(dtype, seed=i) for i in range(steps)]
-    x = jax.tree.map(lambda *rows: jnp.stack(rows), *x)
-    return x, jax.vmap(jax.grad(bowl))(x)
+    x = jax.tree.map(lambda *rows: np.stack(rows), *x)
+    return x, gradient(x)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -39,10 +44,11 @@ def scan(transformation, params, grads):
     return jax.lax.scan(step, transformation.init(first), (params, grads))
 
 
-@pytest.mark.parametrize("product", [None, limited_memory.gram])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    ("product", "dtype"), [(None, jnp.float64), (limited_memory.gram, jnp.float64), (None, jnp.float32)]
+)
 def test_directions_are_those_of_optax(product, dtype):
-    params, grads = points(dtype)
+    params, grads = nested_points(dtype)
     _, ours = scan(scale_by_lbfgs(4, product=product), params, grads)
     _, theirs = scan(optax.scale_by_lbfgs(4), params, grads)
     # optax shortens the first direction to length one; ours is the gradient.
@@ -61,7 +67,7 @@ def test_memory_is_the_number_of_pairs_that_count():
         rows = [jax.tree.map(lambda x: x[start:], t) for t in (params, grads)]
         state, u = scan(scale_by_lbfgs(memory), *rows)
         assert state.inner.curvatures.shape == (memory,)
-        return u["layer"]["weight"][-1]
+        return u[-1]
 
     # of fifteen points the last five make four pairs
     np.testing.assert_allclose(last(4, 0), last(4, 10), rtol=1e-10)
@@ -103,7 +109,7 @@ def test_history_dtype_is_the_dtype_of_the_pairs_alone(history_dtype):
     assert bool(jnp.all(slopes > 0))
     # the setting makes a difference of the size of its rounding
     _, plain = scan(scale_by_lbfgs(4), params, grads)
-    error = jnp.abs(u["layer"]["weight"] - plain["layer"]["weight"]).max() / jnp.abs(plain["layer"]["weight"]).max()
+    error = jnp.abs(u - plain).max() / jnp.abs(plain).max()
     assert (1e-4 < error < 0.2) if history_dtype is jnp.bfloat16 else (error < 1e-5)
 
 
@@ -199,7 +205,7 @@ def differences():
         del state
         return grads, (s, y, moved)
 
-    return PairDirection(lambda p: (p, p, jnp.bool_(False)), update, lambda state, condition: state)
+    return PairDirection(lambda p: (p, p, jnp.bool_(False)), update, lambda state, _: state)
 
 
 def test_from_pairs_tells_the_differences_from_the_second_update_on():
@@ -248,14 +254,14 @@ def test_wrong_trees_raise_with_the_path():
 
 def test_compiled_is_eager_and_lanes_are_a_loop():
     direction = scale_by_lbfgs(3)
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 5)))  # lanes, updates, n
-    g = jax.vmap(jax.vmap(jax.grad(bowl)))(x)
+    x = np.random.default_rng(0).standard_normal((2, 4, 5))  # lanes, updates, n
+    x, g = jnp.asarray(x), jnp.asarray(gradient(x))
     _, together = jax.vmap(lambda x, g: scan(direction, x, g))(x, g)
     for lane in range(2):
         _, alone = scan(direction, x[lane], g[lane])
         np.testing.assert_allclose(together[lane], alone, rtol=1e-12, atol=1e-14)
     state = direction.init(x[0, 0])
-    for i in range(3):
+    for i in range(2):
         u, state = direction.update(g[0, i], state, x[0, i])
         np.testing.assert_allclose(u, together[0, i], rtol=1e-12, atol=1e-14)
 
@@ -294,7 +300,7 @@ def test_a_gradient_that_is_not_finite_spoils_nothing_later():
     spoilt = jax.tree.map(lambda x: x.at[9].set(jnp.nan), grads)
     after, u = scan(scale_by_lbfgs(4), params, spoilt)
     assert int(after.inner.stored) == int(state.inner.stored) - 2  # the pairs on both sides of it
-    assert bool(jnp.all(jnp.isfinite(u["layer"]["weight"][10:])))
+    assert bool(jnp.all(jnp.isfinite(u[10:])))
 
 
 def test_half_precision_parameters_descend():
@@ -302,6 +308,6 @@ def test_half_precision_parameters_descend():
     _, u = scan(scale_by_lbfgs(4), params, grads)
     assert {x.dtype for x in jax.tree.leaves(u)} == {jnp.dtype("bfloat16")}
     assert bool(jnp.all(jax.vmap(jopt.tree.vdot)(u, grads) > 0))
-    _, exact = scan(scale_by_lbfgs(4), *jax.tree.map(lambda x: x.astype(jnp.float32), (params, grads)))
+    _, exact = scan(scale_by_lbfgs(4), params.astype(jnp.float32), grads.astype(jnp.float32))
     # one more rounding, of the differences
-    assert_trees_close(jax.tree.map(lambda x: x.astype(jnp.float32), u), exact, rtol=10 * tolerance("bfloat16"))
+    assert_trees_close(u.astype(jnp.float32), exact, rtol=5 * tolerance("bfloat16"))
