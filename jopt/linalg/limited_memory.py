@@ -45,6 +45,9 @@ from jopt.types import Params, Scalar
 # Below this many parameters a sum over a broadcast product compiles to fewer and faster CPU kernels than a dot product.
 SMALL = 1024
 
+# Up to this number of parameters `choose` takes the recursion.
+TWO_LOOP_MOST = 32
+
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -105,11 +108,11 @@ def forget(history: History, condition: jax.Array) -> History:
 def choose(params: Params) -> Product:
     """Return the form that suits the parameters, decided at trace time by their size and sharding.
 
-    The recursion is the more exact one in float32; its dependent inner products cost most where each of them is a long
-    sum, and where each is a reduction over devices.
+    Measured by `python -m jopt.bench.directions`: on a few dozen parameters the recursion's small kernels win, beyond that
+    the two passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
     """
     sharded = any(_is_sharded(x) for x in jax.tree.leaves(params))
-    return gram if sharded or tree.size(params) > SMALL else two_loop
+    return gram if sharded or tree.size(params) > TWO_LOOP_MOST else two_loop
 
 
 def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:

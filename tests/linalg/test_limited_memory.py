@@ -460,7 +460,7 @@ def test_a_bfloat16_history_is_the_matrix_of_the_rounded_pairs_and_descends(form
 
 
 def test_the_form_is_chosen_by_the_size_of_the_whole_tree():
-    small = limited_memory.SMALL
+    small = limited_memory.TWO_LOOP_MOST
     assert limited_memory.choose(jnp.zeros(small)) is two_loop
     assert limited_memory.choose(jnp.zeros(small + 1)) is gram
     assert limited_memory.choose({"a": jnp.zeros(small), "b": jnp.zeros(())}) is gram

@@ -79,9 +79,9 @@ def test_memory_is_the_number_of_pairs_that_count():
     ("product", "size", "used"),
     [
         (None, 3, limited_memory.two_loop),
-        (None, limited_memory.SMALL + 1, limited_memory.gram),
+        (None, limited_memory.TWO_LOOP_MOST + 1, limited_memory.gram),
         (limited_memory.gram, 3, limited_memory.gram),
-        (limited_memory.two_loop, limited_memory.SMALL + 1, limited_memory.two_loop),
+        (limited_memory.two_loop, limited_memory.TWO_LOOP_MOST + 1, limited_memory.two_loop),
     ],
 )
 def test_product_is_the_form_used(product, size, used):
