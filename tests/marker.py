@@ -8,9 +8,9 @@ from jax.interpreters import ad, batching, mlir
 marker_p = Primitive("marker")
 marker_p.def_impl(lambda x: x)
 marker_p.def_abstract_eval(lambda x: x)
-mlir.register_lowering(marker_p, lambda ctx, x: [x])
+mlir.register_lowering(marker_p, lambda _, x: [x])
 batching.defvectorized(marker_p)
-ad.defjvp(marker_p, lambda tangent, x: tangent)
+ad.defjvp(marker_p, lambda tangent, _: tangent)
 
 
 def marked(fun):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests share: trees, tolerances, comparisons."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +25,10 @@ def nested_tree(dtype, seed=0):
 
 def assert_trees_close(actual, expected, rtol=None):
     """Assert equal structure, dtypes and shapes, and entries close relative to each leaf's largest entry."""
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    chex.assert_trees_all_equal_structs(actual, expected)
+    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
     for (path, a), e in zip(jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
         name = jax.tree_util.keystr(path)
-        assert jnp.shape(a) == jnp.shape(e), name
-        assert jnp.result_type(a) == jnp.result_type(e), name
         a_, e_ = np.asarray(a, np.float64), np.asarray(e, np.float64)
         bound = (tolerance(jnp.result_type(e)) if rtol is None else rtol) * max(1e-30, np.abs(e_).max(initial=0.0))
         np.testing.assert_allclose(a_, e_, rtol=0, atol=bound, err_msg=name)
@@ -47,12 +47,3 @@ def run(transformation, grads, params, **extra):
         u, state = transformation.update(g, state, params, **extra)
         updates.append(u)
     return updates, state
-
-
-def copies_of(primitive_name, jaxpr):
-    """Count the equations of one primitive in a jaxpr and in every jaxpr inside it."""
-    return sum(
-        (eqn.primitive.name == primitive_name)
-        + sum(copies_of(primitive_name, inner) for inner in jax.core.jaxprs_in_params(eqn.params))
-        for eqn in jaxpr.eqns
-    )

@@ -49,7 +49,7 @@ def imported_rooms(tree):
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] == "jopt":
-                    yield (alias.name.split(".") + ["jopt"])[1]
+                    yield [*alias.name.split("."), "jopt"][1]
 
 
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem not in {"__init__", "__main__"})

@@ -122,7 +122,9 @@ def main() -> None:
     jax.config.update("jax_enable_x64", options.precision == "float64")
     dtype = jnp.dtype(options.precision)
 
-    print(f"one direction, m = {MEMORY}, {options.precision}, {jax.devices()[0].device_kind}; optax {optax.__version__}\n")
+    print(
+        f"one direction, m = {MEMORY}, {options.precision}, {jax.devices()[0].device_kind}; optax {optax.__version__}\n"
+    )
     print("| n | form | time of optax / ours | least to largest | ours, microseconds |\n|---|---|---|---|---|")
     for size in options.sizes:
         for row in time_directions(size, dtype):

@@ -70,7 +70,7 @@ def minimize(
     Example:
       >>> import jax.numpy as jnp, jopt
       >>> result = jopt.minimize(lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2))
-      >>> print(result.x, bool(result.success))
+      >>> print(jnp.round(result.x, 3), bool(result.success))
       [3. 3.] True
     """
     if not callable(fun):

@@ -7,10 +7,10 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
+from support import DTYPES, assert_trees_close
 
 import jopt
 from jopt import Status
-from support import DTYPES, assert_trees_close
 
 
 def rosenbrock(x):
@@ -268,10 +268,10 @@ def test_a_stage_that_needs_the_extras_gets_them():
 
 
 def test_evaluations_match_scipy():
+    value_and_grad = jax.jit(jax.value_and_grad(rosenbrock))
     for n in (2, 10):
         start = np.tile(START, n // 2)
         result = jopt.minimize(rosenbrock, jnp.asarray(start), gtol=1e-8)
-        value_and_grad = jax.jit(jax.value_and_grad(rosenbrock))
         peer = scipy.optimize.minimize(
             lambda x: tuple(map(np.asarray, value_and_grad(x))), start, jac=True, method="L-BFGS-B",
             options={"gtol": 1e-8, "ftol": 0.0},
@@ -455,7 +455,7 @@ def test_the_result_prints_and_raises():
         (lambda: jopt.minimize(bowl, 1j * jnp.ones(2)), TypeError, "real and imaginary"),
         (lambda: jopt.minimize(bowl, "start"), TypeError, "x0 must be an array"),
         (lambda: jopt.minimize(lambda x: x**2, jnp.ones(2)), TypeError, r"shape \(\), got float64\[2\]"),
-        (lambda: jopt.minimize(lambda x: jnp.int32(1), jnp.ones(2)), TypeError, "int32"),
+        (lambda: jopt.minimize(lambda _: jnp.int32(1), jnp.ones(2)), TypeError, "int32"),
         (lambda: jopt.minimize(lambda x: (bowl(x), x), jnp.ones(2)), TypeError, "has_aux=True"),
         (lambda: jopt.minimize(bowl, jnp.ones(2), has_aux=True), TypeError, "must return a pair"),
         (lambda: jopt.lbfgs(memory=0), ValueError, "memory must be a whole number >= 1, got 0"),

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from marker import copies, jaxprs_of, marked
 
 import jopt
 from jopt.solvers import loop
 from jopt.solvers.minimize import as_solver
-from marker import copies, jaxprs_of, marked
 
 SIZE = 37  # no other dimension of the program has this length
 
@@ -114,7 +114,7 @@ def test_equal_methods_share_a_program():
 
 
 def test_init_evaluates_nothing():
-    def never(x):
+    def never(_):
         raise AssertionError
 
     for method in ("lbfgs", jopt.adam(1e-2)):
