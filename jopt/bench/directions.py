@@ -92,8 +92,8 @@ def _program(name: str, size: int, dtype: Any, length: int) -> Callable[[], Any]
 
     def by_optax(carry: Any, _: Any) -> tuple[Any, None]:
         state, x = carry
-        product, state = rival.update(scales * x, state, x)
-        return (state, x - 0.1 * product), None
+        updates, state = rival.update(scales * x, state, x)
+        return (state, optax.apply_updates(x, optax.tree.scale(-0.1, updates))), None
 
     rival = optax.scale_by_lbfgs(MEMORY)
     first = (rival.init(start), start) if name == "optax" else (limited_memory.empty(start, MEMORY), start, 1.1 * start)

@@ -27,7 +27,7 @@ PROBLEMS = {
     "powell-singular": problems.powell_singular(),
     "wood": problems.wood(),
     "double-well": problems.double_well(),
-    "quadratic": problems.quadratic(10, condition=1e3),
+    "quadratic": problems.quadratic(10, condition=100.0),
     "finite-sum": problems.finite_sum(),
     "challenger": problems.challenger(),
 }
