@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jopt import validate
 from jopt.combinators.chaining import chain
 from jopt.transforms.adam import (
     scale_by_adam,
@@ -28,16 +29,17 @@ from jopt.transforms.adam import (
     scale_by_lion,
 )
 from jopt.transforms.adaptive import scale_by_adadelta, scale_by_rms, scale_by_rss, scale_by_stddev
+from jopt.transforms.checked import transformation
 from jopt.transforms.elementary import identity, scale_by_learning_rate
 from jopt.transforms.momentum import trace
 from jopt.transforms.weight_decay import add_decayed_weights
-from jopt.types import ScalarOrSchedule, Transformation, described
+from jopt.types import ScalarOrSchedule, Transformation
 
 ZEILER_RATE = 1.0
 """The rate of Adadelta, whose steps need none: Zeiler (2012), Algorithm 1, arXiv:1212.5701."""
 
 
-@described
+@transformation
 def sgd(
     learning_rate: ScalarOrSchedule,
     momentum: float | None = None,
@@ -52,17 +54,22 @@ def sgd(
       nesterov: whether the velocity looks one step ahead (see `trace`).
       accumulator_dtype: floating dtype in which the velocity is stored; None: the parameters' own.
 
+    Returns:
+      A transformation, whose state holds the rate last used (as with every recipe).
+
     Raises:
       ValueError: if a number is out of its range.
 
     Reference:
       Robbins and Monro (1951), A stochastic approximation method, doi:10.1214/aoms/1177729586.
     """
+    validate.flag("sgd", "nesterov", nesterov)
+    validate.floating_dtype("sgd", "accumulator_dtype", accumulator_dtype)
     velocity = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
     return chain(velocity, scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def momentum(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dtype: Any = None) -> Transformation:
     """Step along a decaying sum of gradients: the heavy ball, `sgd` with momentum.
 
@@ -81,9 +88,11 @@ def momentum(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dt
     return chain(trace(decay, False, accumulator_dtype), scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def nesterov(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dtype: Any = None) -> Transformation:
-    """Step along a decaying sum of gradients that looks one step ahead: `sgd` with Nesterov momentum.
+    """Step along a decaying sum of gradients that looks one step ahead.
+
+    This is `sgd` with Nesterov momentum.
 
     This is Nesterov's method in the shifted variable; `shifted_momentum` is the form with the shifted gradient.
 
@@ -101,7 +110,7 @@ def nesterov(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dt
     return chain(trace(decay, True, accumulator_dtype), scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def adagrad(
     learning_rate: ScalarOrSchedule, initial_accumulator_value: float = 0.1, eps: float = 1e-7
 ) -> Transformation:
@@ -122,7 +131,7 @@ def adagrad(
     return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def rmsprop(
     learning_rate: ScalarOrSchedule,
     decay: float = 0.9,
@@ -134,7 +143,7 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> Transformation:
-    """Divide by the root of the decayed mean of squared gradients (`scale_by_rms`), with momentum if asked for.
+    """Divide by the decayed root mean square of gradients (`scale_by_rms`).
 
     The momentum follows the learning rate: v' = momentum v - rate g / sqrt(...), and v' is added to the parameters.
 
@@ -156,7 +165,8 @@ def rmsprop(
       Tieleman and Hinton (2012), Neural networks for machine learning, lecture 6.5.
       Graves (2013), Generating sequences with recurrent neural networks, equations 38-40, arXiv:1308.0850.
     """
-    scaling = scale_by_stddev if centered else scale_by_rms
+    validate.flag("rmsprop", "nesterov", nesterov)
+    scaling = scale_by_stddev if validate.flag("rmsprop", "centered", centered) else scale_by_rms
     return chain(
         scaling(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
@@ -164,7 +174,7 @@ def rmsprop(
     )
 
 
-@described
+@transformation
 def adam(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -176,7 +186,9 @@ def adam(
     nesterov: bool = False,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide the decayed mean of gradients by the root of that of their squares (`scale_by_adam`).
+    """Divide the decayed mean of gradients by the root of that of squares.
+
+    The scaling is `scale_by_adam`.
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -200,7 +212,7 @@ def adam(
     )
 
 
-@described
+@transformation
 def nadam(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -233,7 +245,7 @@ def nadam(
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype)
 
 
-@described
+@transformation
 def adamw(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -247,7 +259,7 @@ def adamw(
     nesterov: bool = False,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Take `adam` with weight decay that its denominators do not touch. `update` needs `params`.
+    """Take `adam` with weight decay that its denominators do not touch.
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -260,6 +272,9 @@ def adamw(
       mask: which leaves decay (see `add_decayed_weights`); None: all.
       nesterov: whether to take Nadam's mean.
       nu_dtype: floating dtype in which the second mean is stored; None: the parameters' own.
+
+    Returns:
+      A transformation whose `update` needs `params`.
 
     Raises:
       ValueError: if a number is out of its range.
@@ -274,7 +289,7 @@ def adamw(
     )
 
 
-@described
+@transformation
 def nadamw(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -288,7 +303,7 @@ def nadamw(
     nesterov: bool = True,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Take `adamw` with Nesterov momentum. `update` needs `params`.
+    """Take `adamw` with Nesterov momentum.
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -302,6 +317,9 @@ def nadamw(
       nesterov: whether to take Nadam's mean.
       nu_dtype: floating dtype in which the second mean is stored; None: the parameters' own.
 
+    Returns:
+      A transformation whose `update` needs `params`.
+
     Raises:
       ValueError: if a number is out of its range.
 
@@ -314,7 +332,7 @@ def nadamw(
     )
 
 
-@described
+@transformation
 def amsgrad(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -350,9 +368,9 @@ def amsgrad(
     return chain(scale_by_amsgrad(*settings, nu_dtype=nu_dtype), scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def adamax(learning_rate: ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Transformation:
-    """Divide the decayed mean of gradients by their decayed maximum (`scale_by_adamax`).
+    """Divide the mean of gradients by their decayed maximum (`scale_by_adamax`).
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -369,7 +387,7 @@ def adamax(learning_rate: ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, 
     return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
-@described
+@transformation
 def adadelta(
     learning_rate: ScalarOrSchedule | None = None,
     rho: float = 0.9,
@@ -377,7 +395,7 @@ def adadelta(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Any = None,
 ) -> Transformation:
-    """Multiply by the ratio of past updates to gradients (`scale_by_adadelta`). `update` needs `params`.
+    """Multiply by the ratio of past updates to gradients (`scale_by_adadelta`).
 
     The weight decay is added to the gradient, before the scaling.
 
@@ -387,6 +405,9 @@ def adadelta(
       eps: the small number, > 0.
       weight_decay: a number >= 0, or a schedule.
       weight_decay_mask: which leaves decay (see `add_decayed_weights`); None: all.
+
+    Returns:
+      A transformation whose `update` needs `params`.
 
     Raises:
       ValueError: if a number is out of its range.
@@ -401,7 +422,7 @@ def adadelta(
     )
 
 
-@described
+@transformation
 def lion(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -410,7 +431,9 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Any = None,
 ) -> Transformation:
-    """Step by the sign of a mean of gradients, with decoupled weight decay (`scale_by_lion`). `update` needs `params`.
+    """Step by the sign of a mean of gradients, with weight decay.
+
+    The sign is that of `scale_by_lion`; the decay is decoupled from it.
 
     Args:
       learning_rate: a number >= 0, or a schedule; the size of every entry of the step.
@@ -419,6 +442,9 @@ def lion(
       mu_dtype: floating dtype in which the mean is stored; None: the parameters' own.
       weight_decay: a number >= 0, or a schedule; the decay of one update is this times the rate.
       mask: which leaves decay (see `add_decayed_weights`); None: all.
+
+    Returns:
+      A transformation whose `update` needs `params`.
 
     Raises:
       ValueError: if a number is out of its range.

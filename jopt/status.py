@@ -60,8 +60,8 @@ _ADVICE = {
         "Check the gradient (a non-smooth or noisy objective, or a wrong custom derivative), or use float64."
     ),
     Status.NONFINITE: (
-        "The objective or its gradient is not finite where it is needed. The last finite point is returned; "
-        "start elsewhere, use a smaller step, or keep the objective inside its domain."
+        "The objective or its gradient is not finite where it is needed. The finite point of least value is returned (the "
+        "start, if there is none); start elsewhere, use a smaller step, or keep the objective inside its domain."
     ),
     Status.UNBOUNDED: "The objective falls without bound along the path taken. Add a regulariser or bounds.",
     Status.SADDLE: "The gradient vanishes but the requested second-order check found negative curvature.",
@@ -94,7 +94,7 @@ _SEARCH_ADVICE = {
     SearchStatus.TOO_MANY_TRIALS: "Failed: no trial within the budget passed the test.",
     SearchStatus.INTERVAL_TOO_SMALL: "Failed: round-off keeps the bracket from shrinking to an acceptable step.",
     SearchStatus.NOT_DESCENT: "Failed: the slope at zero is not negative, so this is no descent direction.",
-    SearchStatus.UNBOUNDED: "Failed: the value is minus infinity at the trial step.",
+    SearchStatus.UNBOUNDED: "Failed: the value is minus infinity at the trial step, or falls for as far as the search goes.",
 }
 
 

@@ -23,12 +23,15 @@ MANY_SCALARS = 3
 
 
 def scalar_dtype(tree: Tree) -> Any:
-    """Return the dtype of the scalars that belong to a tree: the widest leaf's, at least float32."""
+    """Return the dtype of a tree's scalars: the widest leaf's, at least float32."""
     return functools.reduce(common_dtype, (jnp.result_type(x) for x in jax.tree.leaves(tree)), jnp.dtype("float32"))
 
 
 def coarsest_eps(tree: Tree) -> float:
-    """Return the machine epsilon of the least precise leaf: how exactly the tree as a whole can be placed."""
+    """Return the machine epsilon of the least precise leaf.
+
+    The tree as a whole cannot be placed more exactly.
+    """
     return max((float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(tree)), default=float(jnp.finfo("float32").eps))
 
 
@@ -40,7 +43,7 @@ def size(tree: Tree) -> int:
 def vdot(a: Tree, b: Tree) -> jax.Array:
     """Return the inner product <a, b>, at highest precision, in `scalar_dtype(a)`."""
     dtype = scalar_dtype(a)
-    return _total(jax.tree.map(lambda x, y: jnp.sum(x.astype(dtype) * y.astype(dtype)), a, b), dtype)
+    return _total(jax.tree.map(lambda x, y: jnp.sum(_to(x, dtype) * _to(y, dtype)), a, b), dtype)
 
 
 def norm(a: Tree) -> jax.Array:
@@ -49,7 +52,9 @@ def norm(a: Tree) -> jax.Array:
 
 
 def scaled_norm(a: Tree) -> tuple[jax.Array, jax.Array]:
-    """Return (m, r) with |a| = m r, where no square leaves the range: m is about the largest entry, and r = |a / m|.
+    """Return (m, r) with |a| = m r, where no square leaves the range.
+
+    m is about the largest entry, and r = |a / m|.
 
     The pair is for comparisons and quotients that must hold where m r itself overflows. r is finite exactly where all
     entries are; for a zero tree it is zero, with derivative zero. The tree is read twice.
@@ -64,20 +69,13 @@ def scaled_norm(a: Tree) -> tuple[jax.Array, jax.Array]:
 
 
 def max_abs(a: Tree) -> jax.Array:
-    """Return the largest absolute entry |a|_inf, 0 for an empty tree; NaN wins over any number."""
+    """Return the largest absolute entry |a|_inf, 0 for an empty tree.
+
+    NaN wins over any number.
+    """
     dtype = scalar_dtype(a)
     tops = [jnp.max(jnp.abs(x)).astype(dtype) for x in jax.tree.leaves(a) if x.size]
     return functools.reduce(jnp.maximum, tops, jnp.zeros((), dtype))
-
-
-def all_finite(a: Tree) -> jax.Array:
-    """Return whether every entry is finite."""
-    return functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(a)), jnp.bool_(True))
-
-
-def add(a: Tree, b: Tree) -> Tree:
-    """Return a + b."""
-    return jax.tree.map(operator.add, a, b)
 
 
 def sub(a: Tree, b: Tree) -> Tree:
@@ -92,21 +90,29 @@ def negative(a: Tree) -> Tree:
 
 def scale(alpha: Any, a: Tree) -> Tree:
     """Return alpha a, computed in at least float32 and rounded to each leaf's dtype."""
-    return jax.tree.map(lambda x: (_to(alpha, wide(x.dtype)) * x.astype(wide(x.dtype))).astype(x.dtype), a)
+
+    def leaf(x: Any) -> jax.Array:
+        dtype = jnp.result_type(x)
+        return (_to(alpha, wide(dtype)) * _to(x, wide(dtype))).astype(dtype)
+
+    return jax.tree.map(leaf, a)
 
 
 def axpy(alpha: Any, a: Tree, b: Tree) -> Tree:
-    """Return alpha a + b, computed in at least float32 and rounded to the dtypes of b."""
+    """Return alpha a + b, computed in at least float32, in the dtypes of b."""
 
-    def leaf(x: jax.Array, y: jax.Array) -> jax.Array:
-        dtype = wide(y.dtype)
-        return (_to(alpha, dtype) * x.astype(dtype) + y.astype(dtype)).astype(y.dtype)
+    def leaf(x: Any, y: Any) -> jax.Array:
+        dtype = jnp.result_type(y)
+        return (_to(alpha, wide(dtype)) * _to(x, wide(dtype)) + _to(y, wide(dtype))).astype(dtype)
 
     return jax.tree.map(leaf, a, b)
 
 
 def where(condition: jax.Array, a: Tree, b: Tree) -> Tree:
-    """Return a if the scalar condition holds, otherwise b; the scalars among the leaves are chosen as one vector."""
+    """Return a if the scalar condition holds, otherwise b.
+
+    The scalars among the leaves are chosen as one vector.
+    """
     if sum(_carrier(x) is not None for x in jax.tree.leaves(b)) < MANY_SCALARS:
         return jax.tree.map(functools.partial(jnp.where, condition), a, b)
     pack, unpack = packing(b)
@@ -114,7 +120,9 @@ def where(condition: jax.Array, a: Tree, b: Tree) -> Tree:
 
 
 def map_unzip(function: Callable[..., tuple[Any, ...]], outputs: int, a: Tree, *rest: Tree) -> tuple[Tree, ...]:
-    """Map a function of leaves that returns `outputs` values, and return one tree for each value.
+    """Map a function of leaves with several values; return a tree for each.
+
+    `outputs` is the number of values.
 
     One pass over the leaves, so that a compiler sees everything that belongs to a leaf together. All trees have the
     structure of `a`; a tree without leaves gives `outputs` trees without leaves, and None stays None.
@@ -126,13 +134,13 @@ def map_unzip(function: Callable[..., tuple[Any, ...]], outputs: int, a: Tree, *
 
 
 def zeros_like(a: Tree, dtype: Any = None) -> Tree:
-    """Return zeros of the same shapes (and shardings), in the same dtypes or in `dtype`."""
+    """Return zeros of the same shapes (and shardings), perhaps in `dtype`."""
     return jax.tree.map(lambda x: jnp.zeros_like(x, dtype=dtype), a)
 
 
 def cast(a: Tree, like: Tree) -> Tree:
     """Return a with the dtypes of `like`, strongly typed."""
-    return jax.tree.map(lambda x, y: _strong(jnp.asarray(x), y.dtype), a, like)
+    return jax.tree.map(lambda x, y: _strong(jnp.asarray(x), jnp.result_type(y)), a, like)
 
 
 def strong(a: Tree) -> Tree:
@@ -141,7 +149,9 @@ def strong(a: Tree) -> Tree:
 
 
 def packing(example: Tree) -> tuple[Callable[[Tree], Any], Callable[[Any], Tree]]:
-    """Return `pack` and `unpack` for trees like `example`: scalars of one dtype travel as one vector.
+    """Return `pack` and `unpack` for trees like `example`.
+
+    Scalars of one dtype travel as one vector.
 
     A loop pays for each array that it carries with a kernel or two a trip, however small the array is.
     """
@@ -177,18 +187,23 @@ def _carrier(x: jax.Array) -> str | None:
 
 
 def wide(dtype: Any) -> Any:
-    """Return the dtype in which to compute on leaves of `dtype`: the same, at least float32."""
+    """Return the dtype to compute in for leaves of `dtype`: at least float32."""
     return common_dtype(dtype, jnp.float32)
 
 
 def common_dtype(a: Any, b: Any) -> Any:
-    """Return the dtype that holds both, by JAX's standard rules whatever promotion the user has set."""
+    """Return the dtype that holds both, by JAX's standard rules.
+
+    Whatever promotion the user has set.
+    """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.promote_types(a, b)
 
 
 def as_parameters(function: str, argument: str, params: Tree) -> Tree:
-    """Return a tree of strongly typed floating arrays, or raise naming the leaf that cannot be one.
+    """Return a tree of strongly typed floating arrays.
+
+    What cannot be one raises, with its path.
 
     Raises:
       TypeError: if a leaf is not a real floating number or array, with its path and what it is.
@@ -252,6 +267,6 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "add", "all_finite", "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm", "packing",
-    "scalar_dtype", "scale", "scaled_norm", "size", "sub", "vdot", "where", "wide", "zeros_like",
+    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm", "packing",
+    "scalar_dtype", "scale", "scaled_norm", "size", "strong", "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -13,9 +13,11 @@ settings it was called with, prints as that call, and equals another object made
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import jax
@@ -44,7 +46,7 @@ T = TypeVar("T", bound="Described")
 
 
 class Described:
-    """What an object made by a factory knows about the call that made it (see the module)."""
+    """What an object made by a factory knows about the call that made it."""
 
     name: str = ""
     settings: dict[str, Any] = {}  # noqa: RUF012 - replaced for each instance, never mutated
@@ -55,6 +57,9 @@ class Described:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (type(self) is type(other) and self._key() == other._key())  # type: ignore[attr-defined]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a tuple brings its own, which would compare the functions
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -70,12 +75,16 @@ class Described:
 
 
 def described(factory: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a factory: what it returns carries the factory's name and the bound settings."""
+    """Decorate a factory: what it returns carries its name and the settings.
+
+    So do its errors carry the name (`naming`).
+    """
     signature = inspect.signature(factory)
 
     @functools.wraps(factory)
     def make(*args: P.args, **kwargs: P.kwargs) -> T:
-        made = factory(*args, **kwargs)
+        with naming(factory.__name__):
+            made = factory(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         made.name = factory.__name__
@@ -83,6 +92,26 @@ def described(factory: Callable[P, T]) -> Callable[P, T]:
         return made
 
     return make
+
+
+@contextlib.contextmanager
+def naming(function: str) -> Iterator[None]:
+    """Put a function's name before errors that come from a part of it.
+
+    The message becomes "adamw: scale_by_adam: b1 must be ...".
+
+    Only jopt's own errors about arguments, which begin with a function's name, are touched.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error.args[0]) if error.args else ""
+        if _ERROR.match(text) and not text.startswith(f"{function}: "):
+            error.args = (f"{function}: {text}", *error.args[1:])
+        raise
+
+
+_ERROR = re.compile(r"[a-z_0-9]+: .*\b(must|needs)\b")
 
 
 def _flat(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +175,7 @@ class Transformation(Described, optax.GradientTransformationExtraArgs):
 
 
 def stateless(function: Callable[[Updates, Params], Updates]) -> Transformation:
-    """Return the transformation without state that maps `(updates, params)` to updates."""
+    """Return the stateless transformation from `(updates, params)` to updates."""
 
     def init(params: Params) -> optax.EmptyState:
         del params

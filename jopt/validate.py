@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 
@@ -29,12 +32,15 @@ def number(
     high_open: bool = False,
     hint: str = "",
 ) -> Any:
-    """Check that a real number lies between `low` and `high`; NaN never does."""
-    if isinstance(value, Tracer):
+    """Check that a real number lies between `low` and `high`.
+
+    NaN never does, and a boolean is no number.
+    """
+    if isinstance(value, Tracer) and not value.shape:
         return value
     interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
     try:
-        x = float(_not_text(value))
+        x = float(_one_number(value))
     except (TypeError, ValueError):
         msg = f"{function}: {argument} must be a number in {interval}, got {value!r} ({type(value).__name__}).{_pad(hint)}"
         raise TypeError(msg) from None
@@ -47,26 +53,73 @@ def number(
 
 
 def integer(function: str, argument: str, value: Any, *, low: int = 0, high: int | None = None, hint: str = "") -> Any:
-    """Check that a whole number is at least `low`, at most `high`; booleans and floats are refused."""
+    """Check that a whole number is at least `low`, at most `high`.
+
+    Booleans and floats are refused.
+    """
     if isinstance(value, Tracer):
         return value
     allowed = f">= {low}" if high is None else f"in [{low}, {high}]"
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number_ = operator.index(value)
+    except TypeError:  # also of an array of floats, which has an __index__ that raises
+        number_ = None
+    if number_ is None or isinstance(value, bool):
         msg = f"{function}: {argument} must be a whole number {allowed}, got {value!r} ({type(value).__name__}).{_pad(hint)}"
         raise TypeError(msg)
-    if value.__index__() < low or (high is not None and value.__index__() > high):
+    if number_ < low or (high is not None and number_ > high):
         msg = f"{function}: {argument} must be a whole number {allowed}, got {value!r}.{_pad(hint)}"
         raise ValueError(msg)
     return value
 
 
-def choice(function: str, argument: str, value: Any, allowed: Iterable[str]) -> str:
-    """Check that a word is one of `allowed`; a near miss is answered with a suggestion."""
+def flag(function: str, argument: str, value: Any) -> bool:
+    """Check that a switch is True or False.
+
+    Text and numbers, which Python takes for either, are refused.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    msg = f"{function}: {argument} must be True or False, got {value!r} ({type(value).__name__})."
+    raise TypeError(msg)
+
+
+def scalar(function: str, argument: str, value: Any, *, hint: str = "") -> jax.Array:
+    """Check that a number, such as a schedule's value, is a real scalar.
+
+    It may be traced; it returns as an array.
+    """
+    try:
+        array = jnp.asarray(_not_none(value))
+    except (TypeError, ValueError):
+        array = None
+    if array is None or not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        msg = f"{function}: {argument} must be a real number, got {value!r} ({type(value).__name__}).{_pad(hint)}"
+        raise TypeError(msg)
+    if array.shape:
+        msg = f"{function}: {argument} must be a scalar, got shape {array.shape}.{_pad(hint)}"
+        raise ValueError(msg)
+    return array
+
+
+def sequence(function: str, argument: str, value: Any) -> list[Any]:
+    """Check that an argument is a list or another sequence of things."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        msg = f"{function}: {argument} must be a list, got {value!r} ({type(value).__name__}); put it in brackets."
+        raise TypeError(msg)
+    return list(value)
+
+
+def choice(function: str, argument: str, value: Any, allowed: Iterable[str], *, hint: str = "") -> str:
+    """Check that a word is one of `allowed`.
+
+    A near miss, whatever its case, is answered with a suggestion.
+    """
     words = sorted(allowed)
     if value in words:
         return value
-    near = difflib.get_close_matches(str(value), words, n=1)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(str(value).casefold(), words, n=1)
+    suggestion = f" Did you mean {near[0]!r}?" if near else _pad(hint)
     msg = f"{function}: {argument} must be one of {', '.join(map(repr, words))}, got {value!r}.{suggestion}"
     raise ValueError(msg)
 
@@ -88,16 +141,29 @@ def floating_dtype(function: str, argument: str, value: Any) -> Any:
 
 
 def given(function: str, argument: str, value: Any, *, hint: str = "") -> Any:
-    """Check that `update` received an argument that this transformation needs, such as `params` or `value`."""
+    """Check that `update` received an argument that it needs.
+
+    Such are `params` and `value`.
+    """
     if value is None:
         msg = f"{function}: update needs {argument}, got None.{_pad(hint)}"
         raise ValueError(msg)
     return value
 
 
-def _not_text(value: Any) -> Any:
-    """Refuse text that `float` would read as a number."""
-    if isinstance(value, (str, bytes)):
+def _one_number(value: Any) -> Any:
+    """Refuse what `float` would read as a number: text, booleans, arrays of one entry."""
+    if isinstance(value, (str, bytes, bool, np.bool_)) or getattr(value, "shape", ()) or _dtype_of(value) == jnp.bool_:
+        raise TypeError
+    return value
+
+
+def _dtype_of(value: Any) -> Any:
+    return getattr(value, "dtype", None)
+
+
+def _not_none(value: Any) -> Any:
+    if value is None:
         raise TypeError
     return value
 

@@ -134,9 +134,13 @@ print(sorted(optional & (set(sys.modules) - before)), elapsed)
 """
 
 
-def test_importing_starts_no_backend_and_imports_no_extra():
-    out = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True).stdout
-    assert out.startswith("[] ")
+def test_importing_is_cheap_starts_no_backend_and_imports_no_extra():
+    runs = [
+        subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True) for _ in range(3)
+    ]
+    extras, seconds = zip(*(run.stdout.rsplit(" ", 1) for run in runs), strict=True)
+    assert set(extras) == {"[]"}
+    assert min(map(float, seconds)) < 0.3
 
 
 def test_functions_fit_a_screen_and_files_have_one_subject():
@@ -147,3 +151,10 @@ def test_functions_fit_a_screen_and_files_have_one_subject():
             if isinstance(node, ast.FunctionDef):
                 documented = len((ast.get_docstring(node) or "").splitlines())
                 assert node.end_lineno - node.lineno + 1 - documented <= 80, (path, node.name)
+
+
+def test_every_page_of_the_documentation_says_something_and_is_in_the_contents():
+    contents = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name in contents, page
+        assert len(page.read_text()) > 200, page

@@ -12,6 +12,7 @@ import pkgutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from support import assert_trees_close
 
@@ -197,6 +198,117 @@ def test_compiled_scan_under_vmap_equals_the_loop_and_zero_gradients_give_finite
 
 
 @every_factory
+@pytest.mark.parametrize("leaf", [np.arange(3), 1, True, np.ones(2, complex)], ids=["int32", "int", "bool", "complex"])
+def test_parameters_and_gradients_that_are_not_real_floating_raise_with_their_path(name, leaf):
+    made = make(name)
+    good, bad = {"a": [jnp.ones(3)], "b": 1.0}, {"a": [leaf], "b": 1.0}
+    words = rf"^{name}: {{}}\['a'\]\[0\] must be real floating numbers, got "
+    with pytest.raises(TypeError, match=words.format("params")):
+        made.init(bad)
+    with pytest.raises(TypeError, match=words.format("updates")):
+        made.update(bad, made.init(good), None, **EXTRAS)
+    with pytest.raises(TypeError, match=words.format("params")):
+        made.update(good, made.init(good), bad, **EXTRAS)
+
+
+@every_factory
+def test_descriptions_of_arrays_are_parameters_too(name):
+    made, like = make(name), struct((3,), "float32")
+    assert shapes_of(made.init(like)) == shapes_of(made.init(jnp.ones(3, jnp.float32)))
+    with pytest.raises(TypeError, match=f"^{name}: params must be real floating numbers"):
+        made.init(struct((3,), "int32"))
+
+
+@every_factory
+def test_gradients_unlike_the_parameters_raise_with_their_path(name):
+    made = make(name)
+    params = {"a": [jnp.ones(3)], "b": jnp.ones(3)}
+    state = made.init(params)
+    for wrong, words in (
+        ({"a": [jnp.ones((3, 1))], "b": jnp.ones(3)}, r"\['a'\]\[0\] updates has shape \(3, 1\) and params .*\(3,\)"),
+        ({"a": [jnp.ones(3)]}, r"\['b'\] updates has nothing and params has shape \(3,\)"),
+        ({"a": [None], "b": jnp.ones(3)}, r"\['a'\]\[0\] updates has nothing"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: updates must be a tree like params, but at {words}"):
+            jax.eval_shape(lambda g: made.update(g, state, params, **EXTRAS), wrong)
+
+
+@every_factory
+def test_leaves_that_are_not_there_stay_away(name):
+    made = make(name)
+    params = {"a": None, "b": jnp.ones(3), "c": {}}
+    updates, _ = made.update(params, made.init(params), params, **EXTRAS)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    masked = optax.masked(made, {"a": True, "n": False})
+    params = {"a": jnp.ones(3), "n": jnp.arange(3)}
+    updates, _ = masked.update(params, masked.init(params), params, **EXTRAS)
+    assert updates["n"] is params["n"]
+    assert updates["a"].shape == (3,)
+
+
+@every_factory
+def test_python_numbers_and_numpy_arrays_are_leaves(name):
+    made = make(name)
+    given = {"x": -1.2, "y": np.float32(1.0), "z": np.linspace(0.1, 1.0, 3)}
+    params = jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.asarray(x).dtype), given)
+    state, expected = made.init(given), made.init(params)
+    for _ in range(2):
+        before = state
+        u, state = made.update(given, state, given, **EXTRAS)
+        v, expected = made.update(params, expected, params, **EXTRAS)
+        assert_trees_close(u, v, rtol=0.0)
+        assert [x.aval for x in jax.tree.leaves(state)] == [x.aval for x in jax.tree.leaves(before)]  # weak types too
+    assert not any(x.weak_type for x in jax.tree.leaves(u))
+
+
+FLAGS = [(n, p.name) for n, f in FACTORIES.items() for p in inspect.signature(f).parameters.values()
+         if isinstance(p.default, bool)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "flag"), FLAGS)
+def test_switches_are_true_or_false(name, flag):
+    for wrong in ("no", 1, None, jnp.bool_(True)):
+        with pytest.raises(TypeError, match=rf"^{name}: .*{flag} must be True or False, got "):
+            make(name, **{flag: wrong})
+    for right in (True, False):  # a NumPy boolean is a boolean
+        assert jax.tree.structure(make(name, **{flag: np.bool_(right)}).init(jnp.ones(2))) == jax.tree.structure(
+            make(name, **{flag: right}).init(jnp.ones(2))
+        )
+
+
+NUMBERS = [(n, p.name) for n, f in FACTORIES.items() for p in inspect.signature(f).parameters.values()
+           if p.name not in ("key", "mask", "weight_decay_mask", "step_size_fn", "patience", "cooldown", "accumulation_size")
+           and not p.name.endswith("dtype") and not isinstance(p.default, bool)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting"), NUMBERS)
+def test_a_boolean_text_or_array_is_no_number(name, setting):
+    for wrong in (True, np.bool_(False), "0.5", np.full(1, 0.5), jnp.full(2, 0.5)):
+        with pytest.raises(TypeError, match=rf"^{name}: (\w+: )*\w+ must be a number in "):
+            make(name, **{setting: wrong})
+
+
+SCHEDULED = [(n, s) for n, f in FACTORIES.items() for s in ("learning_rate", "weight_decay", "step_size_fn")
+             if s in inspect.signature(f).parameters]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting"), SCHEDULED)
+def test_a_schedule_that_returns_no_scalar_raises(name, setting):
+    def step(made):
+        params = jnp.ones(3)
+        return made.update(params, made.init(params), params, **EXTRAS)
+
+    for wrong, error, words in (
+        (lambda _: jnp.ones(3), ValueError, r"must be a scalar, got shape \(3,\)"),
+        (lambda _: None, TypeError, "must be a real number, got None"),
+        (lambda _: "0.1", TypeError, "must be a real number, got '0.1'"),
+        (lambda _: 1j, TypeError, "must be a real number, got 1j"),
+    ):
+        with pytest.raises(error, match=rf"^{name}: .*{setting}(\(count\))? {words}. A schedule returns one number"):
+            jax.eval_shape(step, make(name, **{setting: wrong}))
+
+
+@every_factory
 def test_describes_its_call(name):
     made = make(name)
     assert repr(made).startswith(f"{name}(")
@@ -209,5 +321,6 @@ def test_describes_its_call(name):
 def test_is_documented(name):
     doc = inspect.getdoc(FACTORIES[name]) or ""
     assert doc.splitlines()[0].endswith((".", ":"))
+    assert len(doc.splitlines()[0]) <= 79
     for argument in inspect.signature(FACTORIES[name]).parameters:
         assert f"{argument}:" in doc or f"{argument}," in doc, argument

@@ -2,6 +2,9 @@
 """Recipes: optax's signatures and numbers, and the textbook's variants."""
 
 import inspect
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -189,3 +192,78 @@ def test_textbook_adagrad():
     grads, params = gradients(jnp.float64), nested_tree(jnp.float64)
     ours = recipes.adagrad(0.01, initial_accumulator_value=0.0, eps=1e-8)
     assert_trees_close(run(ours, grads, params)[0], transcribed(formula, grads))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: recipes.sgd(0.1, momentum=2.0), ValueError, r"sgd: trace: decay must be in \[0, 1\), got 2"),
+        (lambda: recipes.adamw(0.1, b1=-1), ValueError, r"adamw: scale_by_adam: b1 must be in \[0, 1\), got -1"),
+        (lambda: recipes.nadam(0.1, b1=-1), ValueError, "nadam: adam: scale_by_adam: b1 must be in"),
+        (
+            lambda: recipes.adadelta(weight_decay_mask={"x": 3}),
+            TypeError,
+            r"adadelta: add_decayed_weights: mask\['x'\] must be True or False, got 3",
+        ),
+        (lambda: recipes.sgd(0.1, accumulator_dtype="x"), TypeError, "sgd: accumulator_dtype must be None or a float"),
+        (lambda: recipes.adamw(0.1, mask=3), TypeError, "adamw: add_decayed_weights: mask must be True or False"),
+    ],
+)
+def test_an_error_names_the_recipe_and_the_stage(make, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        make()
+
+
+def test_an_error_of_an_update_names_the_recipe_and_the_stage():
+    made, g = recipes.adamw(0.1), jnp.ones(2)
+    with pytest.raises(ValueError, match="^adamw: add_decayed_weights: update needs params, got None"):
+        made.update(g, made.init(g))
+
+
+def test_the_errors_of_others_stay_as_they_are():
+    def schedule_with_a_fault(count):
+        msg = "no rate today"
+        raise ValueError(msg)
+
+    with pytest.raises(ValueError, match="^no rate today$"):
+        recipes.sgd(schedule_with_a_fault).init(jnp.ones(2))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'no'"):
+        recipes.sgd(0.1, no=1)
+
+
+WITHOUT_X64 = """
+import warnings
+warnings.simplefilter("error")
+import jax, numpy as np, optax, jopt
+
+def value_fn(p):
+    return (p["x"] - 1.0) ** 2 + ((p["y"] + 1.0) ** 2).sum()
+
+params = {"x": 0.5, "y": np.linspace(0.0, 1.0, 3)}
+grads = {"x": -1.0, "y": np.ones(3)}
+made = [getattr(jopt, name)(0.1) for name in "sgd nesterov adagrad rmsprop adamw nadam amsgrad adamax lion".split()]
+made += [jopt.adadelta(), jopt.clip(0.5), jopt.clip_by_global_norm(np.float64(0.5)), jopt.clip_by_leaf_norm(0.5)]
+made += [jopt.scale_by_lbfgs(), jopt.shifted_momentum(np.float64(0.1)), jopt.add_noise(0.1, 0.5, 0)]
+made += [jopt.chain(jopt.scale_by_stddev(), optax.scale(-0.1)), jopt.reduce_on_plateau()]
+for t in made:
+    state, x = t.init(params), params
+    for _ in range(2):
+        updates, state = t.update(grads, state, x, value=np.float64(1.0), value_fn=value_fn)
+        x = optax.apply_updates(x, updates)
+    assert {a.dtype.name for a in jax.tree.leaves((updates, x))} == {"float32"}, t
+    kept = {a.dtype.name for a in jax.tree.leaves(state) if not jax.numpy.issubdtype(a.dtype, jax.dtypes.extended)}
+    assert kept <= {"float32", "int32", "bool"}, (t, kept)
+for method in ("lbfgs", jopt.sgd(0.2)):
+    result = jopt.minimize(value_fn, params, method=method)
+    assert result.success and result.x["y"].dtype == "float32"
+    assert abs(result.x["x"] - 1.0) < 1e-2
+print("done")
+"""
+
+
+def test_numpy_float64_and_python_floats_are_float32_without_a_warning_where_x64_is_off():
+    environment = {key: value for key, value in os.environ.items() if key != "JAX_ENABLE_X64"}
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_X64], capture_output=True, text=True, check=False, env=environment
+    )
+    assert ran.stdout == "done\n", ran.stderr

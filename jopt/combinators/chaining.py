@@ -13,6 +13,7 @@ from typing import Any
 
 import optax
 
+from jopt import tree
 from jopt.types import GradientTransformation, Transformation, Updates, described
 
 
@@ -57,6 +58,7 @@ def _positional(stages: tuple[optax.GradientTransformation, ...]) -> Transformat
 
     def update(updates: Updates, state: tuple[Any, ...], params: Any = None, **extra: Any) -> tuple[Updates, Any]:
         _check_length(state, len(flat))
+        _check_updates(updates, params)
         after = []
         for stage, before in zip(flat, state, strict=True):
             updates, new = stage.update(updates, before, params, **extra)
@@ -76,6 +78,7 @@ def _named(stages: dict[str, optax.GradientTransformation]) -> Transformation:
 
     def update(updates: Updates, state: dict[str, Any], params: Any = None, **extra: Any) -> tuple[Updates, Any]:
         _check_names(state, list(extended))
+        _check_updates(updates, params)
         after = {}
         for name, stage in extended.items():
             updates, after[name] = stage.update(updates, state[name], params, **extra)
@@ -93,9 +96,16 @@ def _stages_of(stage: optax.GradientTransformation) -> tuple[GradientTransformat
 
 def _check_stage(label: int | str, stage: Any) -> None:
     if not isinstance(stage, optax.GradientTransformation):
-        called = "; was the factory not called?" if callable(stage) else ""
-        msg = f"chain: stage {label!r} must be a transformation (an init/update pair), got {stage!r}{called}"
+        hint = "; was the factory not called?" if callable(stage) else ""
+        hint = "; unpack it: chain(*stages)" if isinstance(stage, (list, tuple)) else hint
+        hint = "; unpack it: chain(**stages)" if isinstance(stage, Mapping) else hint
+        msg = f"chain: stage {label!r} must be a transformation (an init/update pair), got {stage!r}{hint}"
         raise TypeError(msg)
+
+
+def _check_updates(updates: Updates, params: Any) -> None:
+    if params is not None:
+        tree.check_like("chain", "updates", updates, "params", params)
 
 
 def _check_length(state: Any, length: int) -> None:

@@ -126,7 +126,7 @@ def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
 
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
-        slot = jnp.mod(history.stored - 1 - age.astype(jnp.int32), memory)
+        slot = jnp.mod(history.stored - 1 - jnp.asarray(age, jnp.int32), memory)
         rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), pairs)
         return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
 
@@ -273,7 +273,7 @@ def _only_if(kept: jax.Array, vector: Params) -> Params:
 
 def _matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """Return a small matrix times a vector: a fused sum, where a library call would cost more than it does."""
-    return jnp.sum(matrix * vector, axis=-1)
+    return jnp.sum(matrix * vector[None, :], axis=-1)
 
 
 def _is_sharded(x: jax.Array) -> bool:

@@ -10,7 +10,7 @@ With a', phi' and so on from the previous search, f the value now and f' the one
     quadratic_interpolation   min(1, 1.01 * 2 (f - f') / phi'(0))    the minimiser of a parabola falling by as much as then
 
 Along the first direction, and after a reset, there is no previous search: except for `constant` the first trial is then
-1 / |g|_2, which makes a move of length 1 along -g and does not change when f is multiplied by a number. Where a formula
+|g|_2 / |phi'(0)|, which makes a move of length 1 along -g and does not change when f is multiplied by a number. Where a formula
 gives no positive finite number, a' stands in (1 for `quadratic_interpolation`), and where that is none either, 1.
 
 Reference: Nocedal and Wright (2006), Numerical Optimization, section 3.5 (initial step length), eq. (3.60),
@@ -125,7 +125,7 @@ def keep_growing(factor: float = 2.0) -> FirstTrial:
 
 def _after_first(info: FirstTrialInfo, step: Scalar, otherwise: Scalar) -> Scalar:
     """Return the step, `otherwise` where it is unusable, or a move of unit length where nothing was accepted yet."""
-    step = jnp.where(info.first, 1 / info.grad_norm, jnp.where(_usable(step), step, otherwise))
+    step = jnp.where(info.first, info.grad_norm / jnp.abs(info.slope), jnp.where(_usable(step), step, otherwise))
     return jnp.where(_usable(step), step, 1.0)
 
 

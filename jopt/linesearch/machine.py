@@ -125,6 +125,7 @@ def line_search(
         reason = first_of(
             (returning, state.reason),
             (value == -jnp.inf, SearchStatus.UNBOUNDED),
+            ((trials >= max_trials) & _endless(state, trial, lowest), SearchStatus.UNBOUNDED),
             (trials >= max_trials, SearchStatus.TOO_MANY_TRIALS),
             (finite & proposal.stuck, SearchStatus.INTERVAL_TOO_SMALL),
             (step < state.shortest, SearchStatus.STEP_TOO_SMALL),
@@ -150,7 +151,27 @@ def line_search(
     return LineSearch(init, update)
 
 
+def _endless(state: SearchState, trial: Trial, lowest: Trial) -> jax.Array:
+    """Return whether the trial, 1 / eps times as far as the first one, is still the lowest and still falling."""
+    eps = float(jnp.finfo(trial.step.dtype).eps)
+    return (trial.step == lowest.step) & (trial.slope < 0) & (state.shortest < eps**3 * trial.step)
+
+
 def check_budget(function: str, max_trials: int, max_step: float) -> None:
     """Raise unless max_trials is a whole number >= 1 and max_step > 0."""
     validate.integer(function, "max_trials", max_trials, low=1)
     validate.number(function, "max_step", max_step, low=0.0, low_open=True)
+
+
+def check_parts(function: str, search: Any, first_trial: Any) -> None:
+    """Raise unless the two parts of a search along a direction are what they should be.
+
+    Raises:
+      TypeError: if `search` is not a line search or `first_trial` not a function.
+    """
+    if not isinstance(search, LineSearch):
+        msg = f"{function}: search must be a line search, such as jopt.linesearch.strong_wolfe(), got {search!r}."
+        raise TypeError(msg)
+    if not callable(first_trial):
+        msg = f"{function}: first_trial must be a function of a FirstTrialInfo, such as jopt.linesearch.unit, got {first_trial!r}."
+        raise TypeError(msg)

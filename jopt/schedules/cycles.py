@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jopt import validate
 from jopt.schedules.joining import through, warmup_cosine_curve
 from jopt.schedules.kernels import (
     LAST_COUNT,
@@ -55,7 +56,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
       Loshchilov and Hutter (2017), SGDR: Stochastic Gradient Descent with Warm Restarts, arXiv:1608.03983.
     """
     curves, ends = [], [0]
-    for i, settings in enumerate(cosine_kwargs):
+    for i, settings in enumerate(validate.sequence("sgdr_schedule", "cosine_kwargs", cosine_kwargs)):
         if not isinstance(settings, Mapping) or not _CYCLE_NEEDS <= settings.keys() <= _CYCLE_TAKES:
             msg = (
                 f"sgdr_schedule: cosine_kwargs[{i}] must be a mapping with {', '.join(sorted(_CYCLE_NEEDS))}, and "
@@ -71,7 +72,10 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
 
 
 def restarts(first: int, growth: int) -> list[int]:
-    """Return the steps at which cycles of lengths `first * growth**i` begin, as far as step numbers go."""
+    """Return the steps at which cycles of lengths `first * growth**i` begin.
+
+    The list goes as far as step numbers do.
+    """
     starts = [0]
     while (start := starts[-1] + first * growth ** (len(starts) - 1)) <= LAST_COUNT:
         starts.append(start)
@@ -87,7 +91,9 @@ def warm_restarts_schedule(
     peak_factor: Number = 1.0,
     alpha: Number = 0.0,
 ) -> Schedule:
-    """Fall along half a cosine wave and start again at the top, for ever, in periods that grow.
+    """Fall along half a cosine wave, start again at the top, and so for ever.
+
+    The periods grow.
 
     Args:
       init_value: value at step 0, finite.
@@ -206,7 +212,9 @@ def linear_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ) -> Schedule:
-    """Go up to a peak, down to the first value and on to almost nothing, on straight lines.
+    """Go up to a peak, down to the first value and on to almost nothing.
+
+    The ways are straight lines.
 
     Args:
       transition_steps: length of the whole, >= 1.

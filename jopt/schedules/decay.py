@@ -177,6 +177,7 @@ def exponential_curve(
     """Return the curve of `exponential_decay`, with errors in the name of `function`."""
     start, steps = finite(function, value_name, init_value), whole(function, "transition_steps", transition_steps)
     rate = positive(function, "decay_rate", decay_rate)
+    validate.flag(function, "staircase", staircase)
     begin = whole(function, "transition_begin", transition_begin, low=0)
     clip = None
     if end_value is not None:
@@ -250,7 +251,9 @@ def inverse_time_schedule(
     transition_begin: int = 0,
     staircase: bool = False,
 ) -> Schedule:
-    """Fall like one over the number of steps: the rate of decay that stochastic approximation asks for.
+    """Fall like one over the number of steps.
+
+    This is the rate of decay that stochastic approximation asks for.
 
     With such steps, sum a_t = infinity and sum a_t^2 < infinity, so noise averages out and no point is out of reach.
 
@@ -271,6 +274,7 @@ def inverse_time_schedule(
     start, rate = finite(name, "init_value", init_value), positive(name, "decay_rate", decay_rate)
     steps = whole(name, "transition_steps", transition_steps)
     begin = whole(name, "transition_begin", transition_begin, low=0)
+    validate.flag(name, "staircase", staircase)
 
     def curve(count: jax.Array) -> jax.Array:
         k = elapsed(count, begin)
@@ -281,7 +285,7 @@ def inverse_time_schedule(
 
 @described
 def inverse_sqrt_schedule(peak_value: Number, warmup_steps: int, init_value: Number = 0.0) -> Schedule:
-    """Warm up on a straight line, then fall like one over the square root of the step number.
+    """Warm up on a straight line, then fall like one over the root of the step.
 
     The Transformer of model size d is trained with `peak_value = (d * warmup_steps)**-0.5`, its steps counted from 1.
 

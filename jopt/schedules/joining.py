@@ -59,8 +59,9 @@ def join_schedules(schedules: Sequence[ScalarOrSchedule], boundaries: Sequence[i
       [1.0, 1.0, 1.0, 0.5, 0.25, 0.0]
     """
     name = "join_schedules"
-    curves = [as_curve(name, f"schedules[{i}]", schedule) for i, schedule in enumerate(schedules)]
-    bounds = [whole(name, f"boundaries[{i}]", boundary, low=0) for i, boundary in enumerate(boundaries)]
+    parts, steps = validate.sequence(name, "schedules", schedules), validate.sequence(name, "boundaries", boundaries)
+    curves = [as_curve(name, f"schedules[{i}]", schedule) for i, schedule in enumerate(parts)]
+    bounds = [whole(name, f"boundaries[{i}]", boundary, low=0) for i, boundary in enumerate(steps)]
     if not curves or len(bounds) != len(curves) - 1:
         msg = f"{name}: boundaries must have one entry fewer than schedules, got {len(bounds)} for {len(curves)} schedules."
         raise ValueError(msg)
@@ -126,7 +127,10 @@ _SHAPES = {"linear": linear, "cosine": cosine}
 
 
 def through(shape: str, bounds: Sequence[int], values: Sequence[Any]) -> Curve:
-    """Return the curve through `values[i]` at step `bounds[i]`, made of lines or half cosine waves."""
+    """Return the curve through `values[i]` at step `bounds[i]`.
+
+    It is made of lines or half cosine waves.
+    """
     curves: list[Curve] = [
         functools.partial(_SHAPES[shape], start=values[i], end=values[i + 1], begin=0, steps=bounds[i + 1] - bounds[i])
         for i in range(len(bounds) - 1)
@@ -138,7 +142,7 @@ def through(shape: str, bounds: Sequence[int], values: Sequence[Any]) -> Curve:
 def piecewise_interpolate_schedule(
     interpolate_type: str, init_value: Number, boundaries_and_scales: Mapping[int, Number] | None = None
 ) -> Schedule:
-    """Go through the values of `piecewise_constant_schedule` at its steps, without the jumps.
+    """Go through the values of `piecewise_constant_schedule` without its jumps.
 
     Args:
       interpolate_type: `"linear"` for straight lines between the steps, `"cosine"` for half cosine waves.
@@ -157,7 +161,10 @@ def piecewise_interpolate_schedule(
 
 
 def after_warmup(curve: Curve, steps: int, init_value: Number) -> Curve:
-    """Return the curve, later by `steps`, after a line from `init_value` to its first value."""
+    """Return the curve after a line from `init_value` to its first value.
+
+    The line takes `steps`, and the curve begins so much later.
+    """
     # Until the warm-up is over the curve stands at its first value, so one evaluation serves both parts.
     return lambda count: linear(count, init_value, as_float(curve(elapsed(count, steps))), 0, steps)
 
@@ -209,7 +216,10 @@ def warmup_cosine_curve(
     end_value: Number = 0.0,
     exponent: Number = 1.0,
 ) -> Curve:
-    """Return the curve of `warmup_cosine_decay_schedule`, with errors in the name of `function`."""
+    """Return the curve of `warmup_cosine_decay_schedule`.
+
+    Errors carry the name of `function`.
+    """
     start, peak = finite(function, "init_value", init_value), finite(function, "peak_value", peak_value)
     end, power = finite(function, "end_value", end_value), positive(function, "exponent", exponent)
     up = whole(function, "warmup_steps", warmup_steps, low=0)

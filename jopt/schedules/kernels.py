@@ -39,7 +39,9 @@ Curve = Callable[[jax.Array], Any]
 
 
 class Schedule(Described):
-    """A function from the step number to a value, which prints as the call that made it.
+    """A function from the step number to a value.
+
+    It prints as the call that made it.
 
     Schedules made by equal calls are equal, so a compiled program that takes one as a static argument serves all.
     """
@@ -74,7 +76,10 @@ def as_count(function: str, count: Any) -> jax.Array:
 
 
 def as_float(value: Any) -> jax.Array:
-    """Return floating arrays as they are, numbers and integers as weakly typed arrays of the default floating dtype."""
+    """Return floating arrays as they are, other numbers as weakly typed ones.
+
+    Those have the default floating dtype.
+    """
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
     with jax.numpy_dtype_promotion("standard"):  # strict promotion knows no weakly typed integer-to-float conversion
@@ -82,13 +87,19 @@ def as_float(value: Any) -> jax.Array:
 
 
 def finite(function: str, argument: str, value: Any) -> Any:
-    """Return a setting that may be any finite number, as a Python float unless it is an array."""
+    """Return a setting that may be any finite number.
+
+    It is a Python float unless it came as an array.
+    """
     validate.number(function, argument, value, low=-math.inf, high=math.inf, low_open=True, high_open=True)
     return value if isinstance(value, jax.Array) else float(value)
 
 
 def positive(function: str, argument: str, value: Any, *, high: float = math.inf) -> Any:
-    """Return a setting that must be finite, > 0 and <= `high`, as a Python float unless it is an array."""
+    """Return a setting that must be finite, > 0 and <= `high`.
+
+    It is a Python float unless it came as an array.
+    """
     validate.number(function, argument, value, low=0.0, high=high, low_open=True, high_open=high == math.inf)
     return value if isinstance(value, jax.Array) else float(value)
 
@@ -123,7 +134,10 @@ def elapsed(count: jax.Array, begin: int, steps: int | None = None) -> jax.Array
 
 
 def is_one(value: Number) -> bool:
-    """Return whether a setting is known to be 1, so that the power it is the exponent or the base of can go."""
+    """Return whether a setting is known to be 1.
+
+    A power of which it is the exponent or the base can then go.
+    """
     return isinstance(value, float) and value == 1.0
 
 
@@ -144,13 +158,19 @@ def linear(count: jax.Array, start: Number, end: Number, begin: int, steps: int)
 
 
 def half_cosine(left: jax.Array, gone: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return (1 + cos(pi gone)) / 2 and (1 - cos(pi gone)) / 2, as squares of sines so that small ones keep their digits."""
+    """Return (1 + cos(pi gone)) / 2 and (1 - cos(pi gone)) / 2.
+
+    They are computed as squares of sines, so that small ones keep their digits.
+    """
     quarter = math.pi / 2
     return jnp.square(jnp.sin(quarter * left)), jnp.square(jnp.sin(quarter * gone))
 
 
 def cosine(count: jax.Array, start: Number, end: Number, begin: int, steps: int, exponent: Number = 1.0) -> Any:
-    """Return the half cosine wave, its weight raised to `exponent`; no steps mean that the end is reached."""
+    """Return the half cosine wave, its weight raised to `exponent`.
+
+    No steps mean that the end is reached.
+    """
     if steps == 0:
         return end
     k = elapsed(count, begin, steps)
@@ -167,7 +187,10 @@ def blend(start: Number, end: Number, left: jax.Array, gone: jax.Array, exponent
 
 
 def pieces(count: jax.Array, curves: Sequence[Curve], boundaries: Sequence[int]) -> Any:
-    """Return curve i from boundary i - 1 on, each seeing the steps since then; none sees a negative number."""
+    """Return curve i from boundary i - 1 on, each seeing the steps since then.
+
+    None sees a negative number.
+    """
     value = as_float(curves[0](count))
     for boundary, curve in zip(boundaries, curves[1:], strict=True):
         value = jnp.where(count >= boundary, as_float(curve(elapsed(count, boundary))), value)

@@ -12,7 +12,7 @@ first trial is the start itself.
 
 What happens when things go wrong: a direction that does not descend is replaced by -g and counted. A search that fails
 but has lowered the value keeps its lowest point. One that fails without lowering it makes the direction forget what it
-learnt and go along -g; when that fails as well the solve ends, with a status that says which of the known reasons it was.
+learnt (its state starts anew) and go along -g; when that fails as well the solve ends, with a status that says which of the known reasons it was.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import optax
 from jopt import tree
 from jopt.linesearch.conditions import value_noise
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
-from jopt.linesearch.machine import SearchState
+from jopt.linesearch.machine import SearchState, check_parts
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Objective, Point, as_objective
 from jopt.status import SearchStatus, Status, first_of
@@ -38,6 +38,14 @@ from jopt.types import LineSearch, Params, Scalar, Solver, described
 # counts as stalled. Well-behaved float32 problems were seen to need up to ten before they went on.
 STALL_LIMIT = 20
 STALL_GRADIENT = 0.5
+
+
+class _Floor(NamedTuple):
+    """The least value and gradient so far, and for how many accepted steps neither has fallen any more."""
+
+    value: Scalar
+    grad: Scalar
+    stalls: jax.Array
 
 
 class DescentState(NamedTuple):
@@ -53,8 +61,7 @@ class DescentState(NamedTuple):
       inner: state of the direction.
       steepest: whether d is -g because the search before it failed, bool.
       hopeless: whether the decrease that search was promised is below the value's noise, bool.
-      least_grad: the smallest |g|_inf of an accepted point, scalar.
-      stalls: accepted steps in a row without improvement, int32.
+      floor: the least value and gradient so far, and the accepted steps in a row that improved neither.
       resets: directions replaced by -g so far, int32.
       started: whether the start has been evaluated, bool.
 
@@ -70,8 +77,7 @@ class DescentState(NamedTuple):
     inner: Any
     steepest: jax.Array
     hopeless: jax.Array
-    least_grad: Scalar
-    stalls: jax.Array
+    floor: _Floor
     resets: jax.Array
     started: jax.Array
     search: Any
@@ -108,14 +114,12 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
       A solver whose state is a `DescentState`. One step costs one value and gradient.
 
     Raises:
-      TypeError: if `direction` is not a transformation or `search` not a line search.
+      TypeError: if `direction` is not a transformation, `search` not a line search or `first_trial` not a function.
     """
     if not isinstance(direction, optax.GradientTransformation):
         msg = f"descent: direction must be a transformation, got {direction!r}; call its factory."
         raise TypeError(msg)
-    if not isinstance(search, LineSearch):
-        msg = f"descent: search must be a line search, such as jopt.linesearch.strong_wolfe(), got {search!r}."
-        raise TypeError(msg)
+    check_parts("descent", search, first_trial)
     steering = _steering(direction)
 
     def init(objective: Any, params: Params) -> DescentState:
@@ -130,8 +134,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             inner=steering.init(params),
             steepest=jnp.bool_(False),
             hopeless=jnp.bool_(False),
-            least_grad=jnp.full_like(one, jnp.inf),
-            stalls=jnp.zeros((), jnp.int32),
+            floor=_Floor(jnp.full_like(one, jnp.inf), jnp.full_like(one, jnp.inf), jnp.zeros((), jnp.int32)),
             resets=jnp.zeros((), jnp.int32),
             started=jnp.bool_(False),
             search=_packing(search, one)[0](search.init(jnp.zeros_like(one), -one, one)),
@@ -144,9 +147,10 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         point = objective.evaluate(tree.axpy(searching.step, state.direction, state.params))
         searched = search.update(searching, point.value, tree.vdot(point.grad, state.direction))
         grad_norm = tree.max_abs(point.grad)
-        verdict = _judge(state, searched, point.value, grad_norm)
-        info = _report(state, point, grad_norm, verdict)
-        stalls, least_grad = _stalling(state, info)
+        step_norm = tree.max_abs(tree.sub(point.params, state.params))
+        verdict = _judge(state, searched, point.value, grad_norm, step_norm)
+        info = _report(state, point, grad_norm, step_norm, verdict)
+        floor = _find_floor(state, info)
 
         base = tree.where(
             verdict.moved, (point.params, point.grad, point.value), (state.params, state.grad, state.value)
@@ -177,13 +181,12 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             inner=inner,
             steepest=jnp.where(turn, verdict.restart, state.steepest),
             hopeless=jnp.where(verdict.restart, jnp.abs(searching.start.slope) <= noise, state.hopeless),
-            least_grad=least_grad,
-            stalls=stalls,
-            resets=state.resets + (turn & state.started & course.steepest),
+            floor=floor,
+            resets=state.resets + (turn & state.started & course.steepest).astype(jnp.int32),
             started=jnp.bool_(True),
             search=tree.where(turn, pack(begun), pack(searched)),
         )
-        stalled = (info.status == Status.RUNNING) & (stalls >= STALL_LIMIT)
+        stalled = (info.status == Status.RUNNING) & (floor.stalls >= STALL_LIMIT)
         return after, info._replace(status=jnp.where(stalled, Status.STALLED, info.status).astype(jnp.int32))
 
     return Solver(init, step)
@@ -195,11 +198,14 @@ def _packing(search: LineSearch, scalar: Scalar) -> Any:
     return tree.packing(jax.eval_shape(search.init, like, like, like))
 
 
-def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm: Scalar) -> _Verdict:
-    """Decide from the search's status whether to move, to go on, to restart along -g or to give up."""
+def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm: Scalar, step_norm: Scalar) -> _Verdict:
+    """Decide from the search's status whether to move, to go on, to restart along -g or to give up.
+
+    A step that leaves every parameter as it was is a failure of the search, whatever its test says.
+    """
     finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
     over = searched.status != SearchStatus.SEARCHING
-    moved = jnp.where(state.started, over & (searched.step > 0) & finite, finite)
+    moved = jnp.where(state.started, over & (searched.step > 0) & (step_norm > 0) & finite, finite)
     failed = state.started & over & ~moved
     unbounded = (value == -jnp.inf) & (~state.started | over) | (over & (searched.status == SearchStatus.UNBOUNDED))
     status = first_of(
@@ -212,25 +218,29 @@ def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm:
     return _Verdict(moved, failed, status)
 
 
-def _report(state: DescentState, point: Point, grad_norm: Scalar, verdict: _Verdict) -> Info:
+def _report(state: DescentState, point: Point, grad_norm: Scalar, step_norm: Scalar, verdict: _Verdict) -> Info:
     first = ~state.started
     return Info(
         point=point,
         accepted=verdict.moved,
         grad_norm=grad_norm,
-        step_norm=jnp.where(first, jnp.inf, tree.max_abs(tree.sub(point.params, state.params))),
+        step_norm=jnp.where(first, jnp.inf, step_norm),
         decrease=jnp.where(first, jnp.inf, state.value - point.value),
         status=verdict.status,
         nhev=jnp.zeros((), jnp.int32),
     )
 
 
-def _stalling(state: DescentState, info: Info) -> tuple[jax.Array, Scalar]:
-    """Count accepted steps that improve neither value nor gradient; return the count and the least gradient."""
-    lower = info.decrease > float(jnp.finfo(state.value.dtype).eps) * jnp.abs(state.value)
-    flatter = info.grad_norm < STALL_GRADIENT * state.least_grad
-    stalls = jnp.where(info.accepted, jnp.where(lower | flatter, 0, state.stalls + 1), state.stalls)
-    return stalls, jnp.where(info.accepted & flatter, info.grad_norm, state.least_grad)
+def _find_floor(state: DescentState, info: Info) -> _Floor:
+    """Compare with the least so far, not with the point before: within its noise a value falls every other step."""
+    value, floor = info.point.value, state.floor
+    lower = value < floor.value - float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
+    flatter = info.grad_norm < STALL_GRADIENT * floor.grad
+    return _Floor(
+        value=jnp.where(info.accepted & lower, value, floor.value),
+        grad=jnp.where(info.accepted & flatter, info.grad_norm, floor.grad),
+        stalls=jnp.where(info.accepted, jnp.where(lower | flatter, 0, floor.stalls + 1), floor.stalls),
+    )
 
 
 class _Steering(NamedTuple):
@@ -281,12 +291,17 @@ def _steer_any(direction: optax.GradientTransformation) -> _Steering:
 
 
 def _set_course(base: Point, scaled: Params, restart: jax.Array) -> _Course:
-    """Return the direction -scaled if it descends and no restart is due, otherwise -g."""
-    g_d, g_g = -tree.vdot(base.grad, scaled), tree.vdot(base.grad, base.grad)
+    """Return the direction -scaled if it descends and no restart is due, otherwise -g over its largest entry.
+
+    <g, d> leaves the range of numbers long before g does; divided by its largest entry, -g has a slope wherever g is.
+    """
+    unit_, ratio = tree.scaled_norm(base.grad)
+    g_d = -tree.vdot(base.grad, scaled)
     steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
+    downhill = tree.where(steepest, jax.tree.map(lambda g: g / unit_.astype(g.dtype), base.grad), scaled)
     return _Course(
-        direction=tree.negative(tree.where(steepest, base.grad, scaled)),
-        slope=jnp.where(steepest, -g_g, g_d),
-        grad_norm=jnp.sqrt(g_g),
+        direction=tree.negative(downhill),
+        slope=jnp.where(steepest, -unit_ * ratio * ratio, g_d),
+        grad_norm=unit_ * ratio,
         steepest=steepest,
     )

@@ -81,7 +81,7 @@ def trip(solver: Solver, objective: Objective, stopping: Stopping, state: LoopSt
     after, info = solver.step(objective, state.solver)
     first = state.nfev == 0
     nfev = state.nfev + 1
-    nit = state.nit + (info.accepted & ~first)
+    nit = state.nit + (info.accepted & ~first).astype(jnp.int32)
     gtol = _tolerance(stopping, state, info, first)
     status = judge(stopping, gtol, info, nit, nfev)
     passed = (status >= Status.CONVERGED) & (status <= Status.TARGET)

@@ -75,4 +75,5 @@ def by_name(name: str) -> Solver:
     Raises:
       ValueError: for an unknown name, listing the valid ones.
     """
-    return METHODS[validate.choice("minimize", "method", name, METHODS)]()
+    hint = "Or pass a solver, or a transformation such as jopt.adam(1e-2)."
+    return METHODS[validate.choice("minimize", "method", name, METHODS, hint=hint)]()

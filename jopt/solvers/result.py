@@ -51,25 +51,28 @@ class Result(NamedTuple):
     @property
     def message(self) -> Any:
         """What happened and what to try, as text; a list for a batch. Needs concrete values, so not under `jit`."""
-        return _messages(np.asarray(self.status))
+        return _messages(_concrete(self.status))
 
     def raise_on_failure(self) -> Result:
         """Return the result if every solve in it succeeded, otherwise raise.
 
         Raises:
           RuntimeError: with the message of the first solve that failed.
+          TypeError: under `jit` or `vmap`, where there is nothing to look at yet.
         """
-        failed = [Status(int(s)) for s in np.ravel(np.asarray(self.status)) if not Status(int(s)).success]
+        statuses = [Status(int(s)) for s in np.ravel(_concrete(self.status))]
+        failed = [i for i, status in enumerate(statuses) if not status.success]
         if failed:
-            msg = f"minimize: {failed[0].name}: {failed[0].advice}"
+            first = statuses[failed[0]]
+            lane = f" in lane {failed[0]} ({len(failed)} of {len(statuses)} failed)" if len(statuses) > 1 else ""
+            msg = f"minimize: {first.name}{lane}: {first.advice}"
             raise RuntimeError(msg)
         return self
 
     def __repr__(self) -> str:
-        if isinstance(self.status, Tracer):
-            return f"Result(x={self.x!r}, fun={self.fun!r}, status={self.status!r})"
-        rows = {"message": self.message}
-        rows |= {name: value for name, value in self._asdict().items() if name != "state" and value is not None}
+        rows = {name: value for name, value in self._asdict().items() if name != "state" and value is not None}
+        if isinstance(self.status, (jax.Array, np.ndarray)) and not isinstance(self.status, Tracer):
+            rows = {"message": self.message, "reason": _names(np.asarray(self.status))} | rows
         width = max(map(len, rows))
         return "\n".join(f"{name:>{width}}: {value}" for name, value in rows.items())
 
@@ -90,6 +93,17 @@ def make_result(state: LoopState) -> Result:
         history=state.history,
         state=state.solver,
     )
+
+
+def _concrete(status: jax.Array) -> np.ndarray:
+    if isinstance(status, Tracer):
+        msg = "Result: the message needs concrete values; read it outside jit and vmap, or use `status` inside."
+        raise TypeError(msg)
+    return np.asarray(status)
+
+
+def _names(status: np.ndarray) -> Any:
+    return Status(int(status)).name if status.ndim == 0 else [_names(s) for s in status]
 
 
 def _messages(status: np.ndarray) -> Any:

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jopt import validate
 from jopt.solvers.info import Info
@@ -65,7 +67,16 @@ def check(function: str, stopping: Stopping) -> Stopping:
     validate.integer(function, "maxiter", stopping.maxiter, low=0)
     if stopping.maxfev is not None:
         validate.integer(function, "maxfev", stopping.maxfev, low=1)
-    return stopping
+    return Stopping(*map(_canonical, stopping[:5]), *map(_counter, stopping[5:]))
+
+
+def _canonical(limit: Limit) -> Any:
+    """Return a number as one type of array whatever it was given as, so that no program is traced for each."""
+    return limit if limit is None or isinstance(limit, Tracer) else np.float64(limit)
+
+
+def _counter(limit: Any) -> Any:
+    return limit if limit is None or isinstance(limit, Tracer) else np.int32(min(int(limit), np.iinfo(np.int32).max))
 
 
 def default_gtol(eps: float, first_grad_norm: Scalar) -> Scalar:

@@ -25,8 +25,9 @@ import optax
 
 from jopt import tree, validate
 from jopt.transforms.adaptive import blend, check_decays, check_small, over_root
+from jopt.transforms.checked import transformation
 from jopt.transforms.precision import leafwise, number, one_minus_power
-from jopt.types import Count, Params, Transformation, Updates, described
+from jopt.types import Count, Params, Transformation, Updates
 
 
 class ScaleByAdamState(NamedTuple):
@@ -88,7 +89,10 @@ def nadam_kernel(
 def amsgrad_kernel(
     g: Any, m: Any, v: Any, top: Any, *, b1: Any, b2: Any, of_m: Any, of_v: Any, eps: Any, eps_root: Any
 ) -> tuple[Any, ...]:
-    """AMSGrad: g gradient, m and v moments, top the largest v^; m^ = of_m m' and v^ = of_v v'."""
+    """AMSGrad: g gradient, m and v moments, top the largest v^.
+
+    m^ = of_m m' and v^ = of_v v'.
+    """
     m, v = blend(b1, m, g), blend(b2, v, g * g)
     top = jnp.maximum(top, of_v * v)
     return over_root(of_m * m, top, eps, eps_root), m, v, top
@@ -97,7 +101,10 @@ def amsgrad_kernel(
 def lp_kernel(
     g: Any, m: Any, r: Any, *, p: float, b1: Any, b2: Any, of_m: Any, of_g: Any, of_r: Any, eps: Any
 ) -> tuple[Any, ...]:
-    """Adam in the L^p norm: g gradient, m moment, r norm; m^ = of_m m', r' is the p-norm of (b2 r, of_g g)."""
+    """Adam in the L^p norm: g gradient, m moment, r norm.
+
+    m^ = of_m m', and r' is the p-norm of (b2 r, of_g g).
+    """
     m, r = blend(b1, m, g), p_norm(b2 * r, of_g * jnp.abs(g), p)
     return _quotient(of_m * m, of_r * r + eps, eps), m, r
 
@@ -114,7 +121,10 @@ def lion_kernel(g: Any, m: Any, *, b1: Any, b2: Any) -> tuple[Any, ...]:
 
 
 def p_norm(a: jax.Array, b: jax.Array, p: float) -> jax.Array:
-    """Return (a^p + b^p)^(1/p) for a, b >= 0 without forming a^p, which overflows; the maximum for infinite p."""
+    """Return (a^p + b^p)^(1/p) for a, b >= 0, the maximum for infinite p.
+
+    No power a^p is formed, which could overflow.
+    """
     large = jnp.maximum(a, b)
     if math.isinf(p):
         return large
@@ -122,7 +132,7 @@ def p_norm(a: jax.Array, b: jax.Array, p: float) -> jax.Array:
     return large * jnp.exp(jnp.log1p(ratio**p) / p)
 
 
-@described
+@transformation
 def scale_by_adam(
     b1: float = 0.9,
     b2: float = 0.999,
@@ -134,7 +144,9 @@ def scale_by_adam(
     bias_correction: bool = True,
     nesterov: bool = False,
 ) -> Transformation:
-    """Divide the decayed mean of gradients by the root of that of their squares: Adam, and Nadam.
+    """Divide the mean of gradients by the root of that of squares: Adam, Nadam.
+
+    Both means are exponentially decayed.
 
     u = m^ / (sqrt(v^ + eps_root) + eps), with v^ = v' / (1 - b2^t) and
 
@@ -156,6 +168,9 @@ def scale_by_adam(
       bias_correction: whether to correct both means for their start at zero.
       nesterov: whether to take Nadam's mean.
 
+    Returns:
+      A transformation with a `ScaleByAdamState`.
+
     Raises:
       ValueError: if a number is out of its range.
       TypeError: if a dtype is not floating.
@@ -168,7 +183,8 @@ def scale_by_adam(
     check_decays(name, b1=b1, b2=b2)
     check_small(name, eps=eps, eps_root=eps_root)
     mu_dtype, nu_dtype = _dtypes(name, mu_dtype, nu_dtype)
-    kernel = nadam_kernel if nesterov else adam_kernel
+    validate.flag(name, "bias_correction", bias_correction)
+    kernel = nadam_kernel if validate.flag(name, "nesterov", nesterov) else adam_kernel
 
     def update(updates: Updates, state: ScaleByAdamState, params: Params = None, **extra: Any) -> Any:
         del params, extra
@@ -187,7 +203,7 @@ def scale_by_adam(
     return Transformation(_init(mu_dtype, nu_dtype), update)
 
 
-@described
+@transformation
 def scale_by_amsgrad(
     b1: float = 0.9,
     b2: float = 0.999,
@@ -199,7 +215,9 @@ def scale_by_amsgrad(
     *,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide the decayed mean of gradients by the root of the largest decayed mean of squares so far: AMSGrad.
+    """Divide the mean of gradients by the largest root mean square: AMSGrad.
+
+    Both means are exponentially decayed.
 
     u = m^ / (sqrt(v_max' + eps_root) + eps) with v_max' = max(v_max, v^): the rate of an entry never grows.
 
@@ -213,6 +231,9 @@ def scale_by_amsgrad(
       bias_correction_nu: whether v^ = v' / (1 - b2^t) or v^ = v', as in the paper.
       nu_dtype: floating dtype in which v and v_max are stored; None: the parameters' own.
 
+    Returns:
+      A transformation with a `ScaleByAmsgradState`.
+
     Raises:
       ValueError: if a number is out of its range.
       TypeError: if a dtype is not floating.
@@ -224,6 +245,8 @@ def scale_by_amsgrad(
     check_decays(name, b1=b1, b2=b2)
     check_small(name, eps=eps, eps_root=eps_root)
     mu_dtype, nu_dtype = _dtypes(name, mu_dtype, nu_dtype)
+    validate.flag(name, "bias_correction_mu", bias_correction_mu)
+    validate.flag(name, "bias_correction_nu", bias_correction_nu)
 
     def init(params: Params) -> ScaleByAmsgradState:
         adam = _init(mu_dtype, nu_dtype)(params)
@@ -241,7 +264,7 @@ def scale_by_amsgrad(
     return Transformation(init, update)
 
 
-@described
+@transformation
 def scale_by_lp_adam(
     p: float,
     b1: float = 0.9,
@@ -250,7 +273,9 @@ def scale_by_lp_adam(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide the decayed mean of gradients by their decayed L^p norm: the family from Adam to Adamax.
+    """Divide the decayed mean of gradients by their decayed L^p norm.
+
+    This is the family from Adam to Adamax.
 
     u = m^ / (r^ + eps), with r the decayed norm of the gradients so far,
 
@@ -267,6 +292,9 @@ def scale_by_lp_adam(
       eps: the small number in the denominator, >= 0.
       mu_dtype: floating dtype in which m is stored; None: the parameters' own.
       nu_dtype: floating dtype in which r is stored; None: the parameters' own.
+
+    Returns:
+      A transformation with a `ScaleByAdamState`, whose `nu` is r.
 
     Raises:
       ValueError: if a number is out of its range.
@@ -297,7 +325,7 @@ def scale_by_lp_adam(
     return Transformation(_init(mu_dtype, nu_dtype), update)
 
 
-@described
+@transformation
 def scale_by_adamax(
     b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, mu_dtype: Any = None, nu_dtype: Any = None
 ) -> Transformation:
@@ -313,6 +341,9 @@ def scale_by_adamax(
       eps: the small number, >= 0.
       mu_dtype: floating dtype in which m is stored; None: the parameters' own.
       nu_dtype: floating dtype in which r is stored; None: the parameters' own.
+
+    Returns:
+      A transformation with a `ScaleByAdamState`, whose `nu` is r.
 
     Raises:
       ValueError: if a number is out of its range.
@@ -337,7 +368,7 @@ def scale_by_adamax(
     return Transformation(_init(mu_dtype, nu_dtype), update)
 
 
-@described
+@transformation
 def scale_by_lion(b1: float = 0.9, b2: float = 0.99, mu_dtype: Any = None) -> Transformation:
     """Take the sign of a mean of gradients that leans to the newest: Lion.
 
@@ -347,6 +378,9 @@ def scale_by_lion(b1: float = 0.9, b2: float = 0.99, mu_dtype: Any = None) -> Tr
       b1: weight of the past in the direction, in [0, 1).
       b2: weight of the past in the mean that is kept, in [0, 1).
       mu_dtype: floating dtype in which m is stored; None: the parameters' own.
+
+    Returns:
+      A transformation with a `ScaleByLionState`.
 
     Raises:
       ValueError: if a number is out of its range.

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree, validate
+from jopt.transforms.checked import transformation
 from jopt.transforms.precision import filled, leafwise, number, one_minus_power
-from jopt.types import Count, Params, Transformation, Updates, described
+from jopt.types import Count, Params, Transformation, Updates
 
 
 class ScaleByRssState(NamedTuple):
@@ -86,7 +87,10 @@ def blend(decay: Any, old: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def over_root(numerator: jax.Array, square: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
-    """Return numerator / (sqrt(square + eps_root) + eps), and 0 for 0/0 where both small numbers are the number 0."""
+    """Return numerator / (sqrt(square + eps_root) + eps).
+
+    0/0 is 0 where both small numbers are the number 0.
+    """
     if not _is_zero(eps):
         return numerator / (jnp.sqrt(square + eps_root) + eps)
     if not _is_zero(eps_root):
@@ -111,7 +115,10 @@ def rms_kernel(g: Any, v: Any, *, decay: Any, weight: Any, eps: Any, eps_root: A
 def stddev_kernel(
     g: Any, mean: Any, s: Any, *, decay: Any, gain: Any, spread: Any, weight: Any, eps: Any, eps_root: Any
 ) -> tuple[Any, ...]:
-    """Centred RMSProp: g gradient, mean m^, s sum of squares S; gain k, spread w, weight 1 / c' (`scale_by_stddev`)."""
+    """Centred RMSProp: g gradient, mean m^, s sum of squares S.
+
+    gain k, spread w and weight 1 / c' are those of `scale_by_stddev`.
+    """
     mean = mean + gain * (g - mean)
     s = decay * s + spread * jnp.square(g - mean)
     return over_root(g, weight * s, eps, eps_root), mean, s
@@ -125,7 +132,7 @@ def adadelta_kernel(g: Any, v: Any, d: Any, *, rho: Any, eps: Any) -> tuple[Any,
     return jnp.sqrt(ratio) * g, v, blend(rho, d, ratio * (g * g))
 
 
-@described
+@transformation
 def scale_by_rss(
     initial_accumulator_value: float = 0.1, eps: float = 1e-7, *, eps_in_sqrt: bool = True, nu_dtype: Any = None
 ) -> Transformation:
@@ -139,6 +146,9 @@ def scale_by_rss(
       eps_in_sqrt: whether `eps` stands inside the square root or outside.
       nu_dtype: floating dtype in which s is stored; None: the parameters' own.
 
+    Returns:
+      A transformation with a `ScaleByRssState`.
+
     Raises:
       ValueError: if a number is out of its range.
       TypeError: if the dtype is not floating.
@@ -150,7 +160,7 @@ def scale_by_rss(
     name = "scale_by_rss"
     check_small(name, initial_accumulator_value=initial_accumulator_value, eps=eps)
     nu_dtype = validate.floating_dtype(name, "nu_dtype", nu_dtype)
-    smalls = placed(eps, eps_in_sqrt)
+    smalls = placed(name, eps, eps_in_sqrt)
 
     def init(params: Params) -> ScaleByRssState:
         return ScaleByRssState(filled(params, initial_accumulator_value, nu_dtype))
@@ -163,7 +173,7 @@ def scale_by_rss(
     return Transformation(init, update)
 
 
-@described
+@transformation
 def scale_by_rms(
     decay: float = 0.9,
     eps: float = 1e-8,
@@ -186,6 +196,9 @@ def scale_by_rms(
       bias_correction: whether to divide v by 1 - decay^t.
       nu_dtype: floating dtype in which v is stored; None: the parameters' own.
 
+    Returns:
+      A transformation with a `ScaleByRmsState`.
+
     Raises:
       ValueError: if a number is out of its range.
       TypeError: if the dtype is not floating.
@@ -196,8 +209,9 @@ def scale_by_rms(
     name = "scale_by_rms"
     check_decays(name, decay=decay)
     check_small(name, eps=eps, initial_scale=initial_scale)
+    validate.flag(name, "bias_correction", bias_correction)
     nu_dtype = validate.floating_dtype(name, "nu_dtype", nu_dtype)
-    smalls = placed(eps, eps_in_sqrt)
+    smalls = placed(name, eps, eps_in_sqrt)
 
     def init(params: Params) -> ScaleByRmsState:
         return ScaleByRmsState(jnp.zeros((), jnp.int32), filled(params, initial_scale, nu_dtype))
@@ -212,7 +226,7 @@ def scale_by_rms(
     return Transformation(init, update)
 
 
-@described
+@transformation
 def scale_by_stddev(
     decay: float = 0.9,
     eps: float = 1e-8,
@@ -246,6 +260,9 @@ def scale_by_stddev(
       mu_dtype: floating dtype in which the mean is stored; None: the parameters' own.
       nu_dtype: floating dtype in which S is stored; None: the parameters' own.
 
+    Returns:
+      A transformation with a `ScaleByStddevState`.
+
     Raises:
       ValueError: if a number is out of its range.
       TypeError: if a dtype is not floating.
@@ -257,9 +274,10 @@ def scale_by_stddev(
     name = "scale_by_stddev"
     check_decays(name, decay=decay)
     check_small(name, eps=eps, initial_scale=initial_scale)
+    validate.flag(name, "bias_correction", bias_correction)
     mu_dtype = validate.floating_dtype(name, "mu_dtype", mu_dtype)
     nu_dtype = validate.floating_dtype(name, "nu_dtype", nu_dtype)
-    smalls = placed(eps, eps_in_sqrt)
+    smalls = placed(name, eps, eps_in_sqrt)
 
     def init(params: Params) -> ScaleByStddevState:
         mean, var = tree.zeros_like(params, mu_dtype), filled(params, initial_scale, nu_dtype)
@@ -280,9 +298,11 @@ def scale_by_stddev(
     return Transformation(init, update)
 
 
-@described
+@transformation
 def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6, *, nu_dtype: Any = None) -> Transformation:
-    """Multiply by the ratio of the root mean squares of past updates and of gradients: Adadelta.
+    """Multiply by the ratio of past updates to gradients: Adadelta.
+
+    The sizes compared are decayed root mean squares.
 
     u = sqrt(D + eps) / sqrt(v' + eps) g, which has the unit of the parameters: scaling the objective by any factor
     leaves it unchanged, apart from eps.
@@ -291,6 +311,9 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6, *, nu_dtype: Any = No
       rho: weight of the past in both means, in [0, 1).
       eps: the small number, > 0: it starts the motion, since D is 0 at first.
       nu_dtype: floating dtype in which both means are stored; None: the parameters' own.
+
+    Returns:
+      A transformation with a `ScaleByAdadeltaState`.
 
     Raises:
       ValueError: if a number is out of its range.
@@ -316,9 +339,10 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6, *, nu_dtype: Any = No
     return Transformation(init, update)
 
 
-def placed(eps: Any, eps_in_sqrt: bool) -> dict[str, Any]:
+def placed(function: str, eps: Any, eps_in_sqrt: bool) -> dict[str, Any]:
     """Return the small number under the name of its place."""
-    return {"eps": 0.0, "eps_root": eps} if eps_in_sqrt else {"eps": eps, "eps_root": 0.0}
+    inside = validate.flag(function, "eps_in_sqrt", eps_in_sqrt)
+    return {"eps": 0.0, "eps_root": eps} if inside else {"eps": eps, "eps_root": 0.0}
 
 
 def check_decays(function: str, **decays: Any) -> None:

@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree, validate
-from jopt.types import Transformation, Updates, described, stateless
+from jopt.transforms.checked import transformation
+from jopt.types import Transformation, Updates, stateless
 
 
 def bound_entries(g: Updates, k: Any) -> Updates:
@@ -53,7 +54,7 @@ def bound_norm(g: Updates, k: Any) -> Updates:
     return jax.tree.map(leaf, g)
 
 
-@described
+@transformation
 def clip(max_delta: float) -> Transformation:
     """Bound the absolute value of every entry.
 
@@ -68,7 +69,7 @@ def clip(max_delta: float) -> Transformation:
     return stateless(lambda g, _: bound_entries(g, max_delta))
 
 
-@described
+@transformation
 def clip_by_global_norm(max_norm: float) -> Transformation:
     """Bound the Euclidean norm of the whole tree, keeping its direction.
 
@@ -85,7 +86,7 @@ def clip_by_global_norm(max_norm: float) -> Transformation:
     return stateless(lambda g, _: bound_norm(g, max_norm))
 
 
-@described
+@transformation
 def clip_by_leaf_norm(max_norm: float) -> Transformation:
     """Bound the Euclidean norm of each leaf by itself.
 

@@ -12,6 +12,7 @@ Here g is the gradient and t the number of updates so far, from 0.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,16 +21,18 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree, validate
-from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates, described, stateless
+from jopt.transforms.checked import transformation
+from jopt.transforms.precision import at_step
+from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates, stateless
 
 
-@described
+@transformation
 def identity() -> Transformation:
     """Return the gradients unchanged: the neutral element of `chain`."""
     return stateless(lambda g, _: g)
 
 
-@described
+@transformation
 def scale(step_size: float | jax.Array) -> Transformation:
     """Multiply every leaf by a number.
 
@@ -44,7 +47,7 @@ def scale(step_size: float | jax.Array) -> Transformation:
     return stateless(lambda g, _: tree.scale(step_size, g))
 
 
-@described
+@transformation
 def sign() -> Transformation:
     """Replace every entry by its sign, in {-1, 0, 1}.
 
@@ -63,7 +66,7 @@ class ScaleByScheduleState(NamedTuple):
     count: Count
 
 
-@described
+@transformation
 def scale_by_schedule(step_size_fn: Callable[[Any], Any]) -> Transformation:
     """Multiply every leaf by a scheduled number.
 
@@ -83,7 +86,7 @@ def scale_by_schedule(step_size_fn: Callable[[Any], Any]) -> Transformation:
 
     def update(updates: Updates, state: ScaleByScheduleState, params: Params = None, **extra: Any) -> Any:
         del params, extra
-        factor = step_size_fn(state.count)
+        factor = at_step("scale_by_schedule", "step_size_fn(count)", step_size_fn, state.count)
         return tree.scale(factor, updates), ScaleByScheduleState(optax.safe_increment(state.count))
 
     return Transformation(init, update)
@@ -101,7 +104,7 @@ class ScaleByLearningRateState(NamedTuple):
     learning_rate: jax.Array
 
 
-@described
+@transformation
 def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> Transformation:
     """Multiply every leaf by minus the learning rate, a number or a schedule.
 
@@ -118,11 +121,8 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
     """
     if not callable(learning_rate):
         validate.number("scale_by_learning_rate", "learning_rate", learning_rate, low=0.0, high_open=True)
-    sign_ = -1.0 if flip_sign else 1.0
-
-    def rate_at(count: jax.Array, dtype: Any) -> jax.Array:
-        rate = learning_rate(count) if callable(learning_rate) else learning_rate
-        return jnp.asarray(rate).astype(dtype)
+    sign_ = -1.0 if validate.flag("scale_by_learning_rate", "flip_sign", flip_sign) else 1.0
+    rate_at = functools.partial(at_step, "scale_by_learning_rate", "learning_rate", learning_rate)
 
     def init(params: Params) -> ScaleByLearningRateState:
         count = jnp.zeros((), jnp.int32)

@@ -19,6 +19,7 @@ import optax
 
 from jopt import tree
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
+from jopt.linesearch.machine import check_parts
 from jopt.linesearch.strong_wolfe import strong_wolfe
 from jopt.status import SearchStatus
 from jopt.types import LineSearch, Params, Scalar, Transformation, Updates, described
@@ -80,12 +81,7 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
       True
     """
     machine = strong_wolfe() if search is None else search
-    if not isinstance(machine, LineSearch):
-        msg = f"scale_by_line_search: search must be a line search, such as strong_wolfe(), got {search!r}."
-        raise TypeError(msg)
-    if not callable(first_trial):
-        msg = f"scale_by_line_search: first_trial must be a function of a FirstTrialInfo, such as unit, got {first_trial!r}."
-        raise TypeError(msg)
+    check_parts("scale_by_line_search", machine, first_trial)
 
     def init(params: Params) -> ScaleByLineSearchState:
         params = tree.as_parameters("scale_by_line_search", "params", params)
@@ -126,7 +122,7 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
         slope = jnp.where(jnp.isfinite(slope), slope, jnp.nan)  # no test can be made of an infinite slope: NOT_DESCENT
         info = FirstTrialInfo(
             first=~state.started,
-            grad_norm=tree.norm(grad),
+            grad_norm=jnp.multiply(*tree.scaled_norm(grad)),
             value=value,
             slope=slope,
             previous_step=state.step,

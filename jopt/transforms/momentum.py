@@ -20,6 +20,7 @@ initialization and momentum in deep learning, equations 3-4, ICML.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,8 +29,9 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree, validate
-from jopt.transforms.precision import leafwise, one_minus_power
-from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates, described
+from jopt.transforms.checked import transformation
+from jopt.transforms.precision import at_step, leafwise, one_minus_power
+from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates
 
 
 class TraceState(NamedTuple):
@@ -108,7 +110,7 @@ def shifted_kernel(g: Any, v: Any, *, b: Any, rate: Any) -> tuple[Any, Any]:
     return v, v
 
 
-@described
+@transformation
 def trace(decay: float, nesterov: bool = False, accumulator_dtype: Any = None) -> Transformation:
     """Accumulate gradients in a decaying sum: the heavy ball, v' = b v + g.
 
@@ -117,6 +119,9 @@ def trace(decay: float, nesterov: bool = False, accumulator_dtype: Any = None) -
       nesterov: whether the update is b v' + g instead of v'.
       accumulator_dtype: floating dtype to store v in; None stores each leaf in its own.
 
+    Returns:
+      A transformation with a `TraceState`.
+
     Raises:
       ValueError: if `decay` is outside its range.
       TypeError: if a setting has the wrong type.
@@ -124,7 +129,7 @@ def trace(decay: float, nesterov: bool = False, accumulator_dtype: Any = None) -
     Reference: Polyak (1964); Sutskever et al. (2013), equations 3-4 in the shifted variable (see the module).
     """
     stored = _check("trace", decay, accumulator_dtype)
-    kernel = nesterov_kernel if nesterov else trace_kernel
+    kernel = nesterov_kernel if validate.flag("trace", "nesterov", nesterov) else trace_kernel
 
     def init(params: Params) -> TraceState:
         return TraceState(tree.zeros_like(params, stored))
@@ -137,7 +142,7 @@ def trace(decay: float, nesterov: bool = False, accumulator_dtype: Any = None) -
     return Transformation(init, update)
 
 
-@described
+@transformation
 def ema(decay: float, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
     """Replace gradients by their exponential running mean, v' = b v + (1 - b) g.
 
@@ -147,6 +152,9 @@ def ema(decay: float, debias: bool = True, accumulator_dtype: Any = None) -> Tra
         own mean from the first step on. The mean in the state is never divided.
       accumulator_dtype: floating dtype to store v in; None stores each leaf in its own.
 
+    Returns:
+      A transformation with an `EmaState`.
+
     Raises:
       ValueError: if `decay` is outside its range.
       TypeError: if a setting has the wrong type.
@@ -154,6 +162,7 @@ def ema(decay: float, debias: bool = True, accumulator_dtype: Any = None) -> Tra
     Reference: Kingma and Ba (2015), Adam, section 3 (the bias correction), arXiv:1412.6980.
     """
     stored = _check("ema", decay, accumulator_dtype)
+    validate.flag("ema", "debias", debias)
 
     def init(params: Params) -> EmaState:
         return EmaState(jnp.zeros((), jnp.int32), tree.zeros_like(params, stored))
@@ -169,9 +178,11 @@ def ema(decay: float, debias: bool = True, accumulator_dtype: Any = None) -> Tra
     return Transformation(init, update)
 
 
-@described
+@transformation
 def lookahead_momentum(decay: float, *, accumulator_dtype: Any = None) -> Transformation:
-    """Smooth gradients and look one step ahead: v' = b v + (1 - b) g, u = b v' + (1 - b) g.
+    """Smooth gradients and look one step ahead.
+
+    v' = b v + (1 - b) g, u = b v' + (1 - b) g.
 
     Alike Nesterov's method, but not equal to it (`shifted_momentum` is). There is no bias correction.
 
@@ -198,11 +209,13 @@ def lookahead_momentum(decay: float, *, accumulator_dtype: Any = None) -> Transf
     return Transformation(init, update)
 
 
-@described
+@transformation
 def shifted_momentum(
     learning_rate: ScalarOrSchedule, *, decay: float = 0.9, accumulator_dtype: Any = None
 ) -> Transformation:
-    """Take Nesterov's step with the gradient at the shifted point: v' = b v - rate grad(params + b v), u = v'.
+    """Take Nesterov's step, with the gradient at the shifted point.
+
+    v' = b v - rate grad(params + b v), u = v'.
 
     The point shifts by the velocity, so the velocity has the unit of the parameters and the learning rate is a setting
     of this stage: no `scale_by_learning_rate` follows. The gradient that comes in was taken at the unshifted point and
@@ -217,6 +230,9 @@ def shifted_momentum(
       decay: b, in [0, 1); the value in the signature is Polyak's usual one.
       accumulator_dtype: floating dtype to store v in; None stores each leaf in its own.
 
+    Returns:
+      A transformation whose `update` needs `params` and the extra `value_fn`.
+
     Raises:
       ValueError: if a setting is outside its range; by `update`, if `params` or `value_fn` is missing.
       TypeError: if a setting has the wrong type.
@@ -227,17 +243,14 @@ def shifted_momentum(
     if not callable(learning_rate):
         validate.number("shifted_momentum", "learning_rate", learning_rate, low=0.0, high_open=True)
 
+    rate_at = functools.partial(at_step, "shifted_momentum", "learning_rate", learning_rate)
+
     def init(params: Params) -> ShiftedMomentumState:
         count = jnp.zeros((), jnp.int32)
         return ShiftedMomentumState(count, rate_at(count, tree.scalar_dtype(params)), tree.zeros_like(params, stored))
 
-    def rate_at(count: jax.Array, dtype: Any) -> jax.Array:
-        rate = learning_rate(count) if callable(learning_rate) else learning_rate
-        return jnp.asarray(rate).astype(dtype)
-
     def update(updates: Updates, state: ShiftedMomentumState, params: Params = None, **extra: Any) -> Any:
         value_fn = _check_context(params, extra.get("value_fn"))
-        tree.check_like("shifted_momentum", "updates", updates, "params", params)
         rate = rate_at(state.count, state.learning_rate.dtype)
         gradient = jax.grad(value_fn)(tree.axpy(decay, state.velocity, params))
         u, v = leafwise("shifted_momentum", shifted_kernel, gradient, state.velocity, b=decay, rate=rate)

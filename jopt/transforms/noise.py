@@ -20,7 +20,8 @@ import numpy as np
 import optax
 
 from jopt import tree, validate
-from jopt.types import Count, Params, Transformation, Updates, described
+from jopt.transforms.checked import transformation
+from jopt.types import Count, Params, Transformation, Updates
 
 
 class AddNoiseState(NamedTuple):
@@ -41,14 +42,17 @@ def standard_deviation(eta: Any, gamma: Any, t: jax.Array, dtype: Any) -> jax.Ar
 
 
 def normal_like(key: jax.Array, like: Updates) -> Updates:
-    """Return independent standard normal entries, drawn in float32 or wider, one key for each leaf."""
+    """Return independent standard normal entries, one key for each leaf.
+
+    They are drawn in float32 or wider.
+    """
     leaves, structure = jax.tree.flatten(like)
     keys = jax.random.split(key, len(leaves))
     draws = [jax.random.normal(k, x.shape, tree.wide(x.dtype)) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(structure, draws)
 
 
-@described
+@transformation
 def add_noise(eta: float, gamma: float, key: jax.Array | int) -> Transformation:
     """Add Gaussian noise whose variance falls as a power of the step.
 
@@ -56,6 +60,9 @@ def add_noise(eta: float, gamma: float, key: jax.Array | int) -> Transformation:
       eta: variance at the first update, in [0, inf).
       gamma: power with which it falls, in [0, inf); 0 keeps it.
       key: a random key, or an integer to make one of; the noise is a function of it and of the step.
+
+    Returns:
+      A transformation whose state holds the random key.
 
     Raises:
       ValueError: if `eta` or `gamma` is outside its range.

@@ -21,11 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree, validate
-from jopt.types import Count, Params, Transformation, Updates, described
+from jopt.transforms.checked import transformation
+from jopt.types import Count, Params, Transformation, Updates
 
 
 class ReduceOnPlateauState(NamedTuple):
-    """State of `reduce_on_plateau`; floating fields are in the scalar dtype of the parameters.
+    """State of `reduce_on_plateau`.
+
+    Floating fields are in the scalar dtype of the parameters.
 
     Attributes:
       scale: what the last update was multiplied by, from 1 downwards.
@@ -47,12 +50,15 @@ class ReduceOnPlateauState(NamedTuple):
 
 
 def improves(value: jax.Array, best: jax.Array, rtol: Any, atol: Any) -> jax.Array:
-    """Return whether value < best - rtol |best| - atol; every number improves on infinity, NaN on nothing."""
+    """Return whether value < best - rtol |best| - atol.
+
+    Every number improves on infinity, NaN on nothing.
+    """
     margin = jnp.asarray(rtol).astype(best.dtype) * jnp.abs(best) + jnp.asarray(atol).astype(best.dtype)
     return value < jnp.where(jnp.isfinite(best), best - margin, best)
 
 
-@described
+@transformation
 def reduce_on_plateau(
     factor: float = 0.1,
     patience: int = 10,
@@ -62,7 +68,7 @@ def reduce_on_plateau(
     accumulation_size: int = 1,
     min_scale: float = 0.0,
 ) -> Transformation:
-    """Multiply the updates by a scale that falls when a metric, to be minimized, stops improving.
+    """Multiply the updates by a scale that falls when a metric stops improving.
 
     Its `update` needs the extra argument `value`, the metric, a scalar. To maximize a metric pass its negative.
 
@@ -74,6 +80,9 @@ def reduce_on_plateau(
       cooldown: metrics after a reduction during which none is counted, at least 0.
       accumulation_size: values whose mean is one metric, at least 1.
       min_scale: the least scale, in [0, 1].
+
+    Returns:
+      A transformation whose `update` needs the extra `value`.
 
     Raises:
       ValueError: if a setting is outside its range; by `update`, if `value` is missing or not a scalar.
@@ -120,10 +129,9 @@ def _scalar(x: Any, dtype: Any) -> jax.Array:
 
 def _check_value(value: Any, dtype: Any) -> jax.Array:
     validate.given("reduce_on_plateau", "value", value, hint="Call update(updates, state, params, value=metric).")
-    if jnp.shape(value):
-        msg = f"reduce_on_plateau: value must be a scalar, got shape {jnp.shape(value)}; take its mean."
-        raise ValueError(msg)
-    return _scalar(value, dtype)
+    return validate.scalar(
+        "reduce_on_plateau", "value", value, hint="It is one number: the metric, or its mean."
+    ).astype(dtype)
 
 
 def _check_settings(

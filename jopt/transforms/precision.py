@@ -27,19 +27,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jopt import tree
-from jopt.types import Params, Updates
+from jopt import tree, validate
+from jopt.types import Params, ScalarOrSchedule, Updates
 
 
 def filled(params: Params, value: Any, dtype: Any = None) -> Params:
-    """Return a tree like the parameters with every entry `value`, in their dtypes or in `dtype`."""
+    """Return a tree like the parameters with every entry `value`.
+
+    Its dtypes are theirs, or `dtype`.
+    """
     return jax.tree.map(lambda x: jnp.full_like(x, value, dtype=dtype), params)
 
 
 def leafwise(
     function: str, kernel: Callable[..., tuple[Any, ...]], updates: Updates, *moments: Params, **settings: Any
 ) -> tuple[Updates, ...]:
-    """Map a kernel over gradients and moments, computing wide and storing narrow (see the module).
+    """Map a kernel over gradients and moments, computing wide, storing narrow.
+
+    The module says which dtypes these are.
 
     Args:
       function: the name that errors carry.
@@ -58,7 +63,8 @@ def leafwise(
     for moment in moments:
         tree.check_like(function, "updates", updates, "the state", moment)
 
-    def leaf(g: jax.Array, *stored: jax.Array) -> tuple[jax.Array, ...]:
+    def leaf(*given: Any) -> tuple[jax.Array, ...]:
+        g, *stored = map(jnp.asarray, given)
         dtype = functools.reduce(tree.common_dtype, (x.dtype for x in stored), tree.wide(g.dtype))
         numbers = {name: number(value, dtype) for name, value in settings.items()}
         results = kernel(*(x.astype(dtype) for x in (g, *stored)), **numbers)
@@ -68,8 +74,23 @@ def leafwise(
 
 
 def number(value: Any, dtype: Any) -> Any:
-    """Return a setting ready for arithmetic in `dtype`: an array is cast, any other number becomes a Python float."""
+    """Return a setting ready for arithmetic in `dtype`.
+
+    An array is cast, any other number becomes a Python float.
+    """
     return value.astype(dtype) if isinstance(value, jax.Array) else float(value)
+
+
+def at_step(function: str, argument: str, setting: ScalarOrSchedule, count: Any, dtype: Any = None) -> jax.Array:
+    """Return a number, or a schedule's value at a step, as a scalar array.
+
+    Raises:
+      ValueError: if the schedule's value is not a scalar.
+      TypeError: if it is not a real number.
+    """
+    hint = "A schedule returns one number." if callable(setting) else ""
+    value = validate.scalar(function, argument, setting(count) if callable(setting) else setting, hint=hint)
+    return value if dtype is None else value.astype(dtype)
 
 
 def one_minus_power(base: Any, exponent: Any, dtype: Any) -> jax.Array:

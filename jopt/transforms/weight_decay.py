@@ -21,7 +21,9 @@ import numpy as np
 import optax
 
 from jopt import tree, validate
-from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates, described
+from jopt.transforms.checked import transformation
+from jopt.transforms.precision import at_step
+from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates
 
 Mask = Any
 """A tree of booleans like the parameters, or a prefix of it; or a function from the parameters to one."""
@@ -46,7 +48,7 @@ def decay_leaves(w: Any, mask: Mask, params: Params, g: Updates) -> Updates:
     return jax.tree.map(subtree, mask, params, g)
 
 
-@described
+@transformation
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Mask | Callable[[Params], Mask] | None = None
 ) -> Transformation:
@@ -58,6 +60,9 @@ def add_decayed_weights(
       weight_decay: w, a number >= 0, or a function from the number of updates so far (from 0) to one.
       mask: which leaves decay: a tree of booleans like the parameters, or a prefix of it (True stands for a whole
         subtree), or a function from the parameters to such a tree; None for all. It is read when `update` is traced.
+
+    Returns:
+      A transformation whose `update` needs `params`.
 
     Raises:
       ValueError: if `weight_decay` is negative; by `update`, if `params` is missing, or the updates or the mask do not
@@ -78,8 +83,7 @@ def add_decayed_weights(
     def update(updates: Updates, state: AddDecayedWeightsState, params: Params = None, **extra: Any) -> Any:
         del extra
         validate.given("add_decayed_weights", "params", params, hint="Call update(updates, state, params).")
-        tree.check_like("add_decayed_weights", "updates", updates, "params", params)
-        w = weight_decay(state.count) if callable(weight_decay) else weight_decay
+        w = at_step("add_decayed_weights", "weight_decay", weight_decay, state.count)
         decayed = decay_leaves(w, _mask_of(mask, params), params, updates)
         return decayed, AddDecayedWeightsState(optax.safe_increment(state.count))
 

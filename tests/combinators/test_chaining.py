@@ -154,7 +154,8 @@ def test_an_equal_chain_is_the_same_static_argument():
     [
         (lambda: chain(scale(0.1), 3), "chain: stage 1 must be a transformation .*got 3"),
         (lambda: chain(clip=clip), "chain: stage 'clip' must be a transformation .*was the factory not called"),
-        (lambda: chain([scale(0.1)]), "chain: stage 0 must be a transformation"),
+        (lambda: chain([scale(0.1)]), r"chain: stage 0 must be a transformation .*unpack it: chain\(\*stages\)"),
+        (lambda: chain({"a": scale(0.1)}), r"chain: stage 0 must be .*unpack it: chain\(\*\*stages\)"),
         (lambda: chain(None), "chain: stage 0 must be a transformation .*got None"),
         (lambda: chain(scale(0.1), b=scale(0.1)), "chain: give the stages either by position or by name, not both"),
     ],
@@ -176,3 +177,18 @@ def test_a_state_of_another_chain_is_refused():
         named.update(PARAMS, chain(a=A, c=B).init(PARAMS))
     with pytest.raises(ValueError, match=r"chain: state must be a dict of \['a', 'b'\], .*got tuple"):
         named.update(PARAMS, positional.init(PARAMS))
+
+
+@pytest.mark.parametrize("made", [chain(optax.scale(0.1)), chain(a=optax.scale(0.1)), chain()], ids=["1", "named", "0"])
+def test_gradients_unlike_the_parameters_are_refused_whoever_made_the_stages(made):
+    params = {"x": jnp.ones(3)}
+    with pytest.raises(ValueError, match=r"^chain: updates must be .*\['x'\].*\(3, 1\).*\(3,\)"):
+        made.update({"x": jnp.ones((3, 1))}, made.init(params), params)
+
+
+def test_integers_that_a_stage_knows_what_to_do_with_pass():
+    params = {"x": jnp.ones(3), "n": jnp.arange(3)}
+    made = chain(optax.masked(chain(B, C), {"x": True, "n": False}))
+    u, _ = made.update(params, made.init(params), params)
+    np.testing.assert_array_equal(u["n"], params["n"])
+    np.testing.assert_allclose(u["x"], -0.1)

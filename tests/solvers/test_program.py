@@ -3,6 +3,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from marker import copies, jaxprs_of, marked
@@ -100,6 +101,19 @@ def test_repeated_calls_trace_once(method):
     assert len(traces) == once == 1
 
 
+def test_a_number_of_any_type_is_a_tolerance_without_a_new_trace():
+    traces = []
+
+    def fun(x):
+        traces.append(1)
+        return jnp.sum(x**2)
+
+    for gtol in (1e-3, 0, np.float64(1e-3), jnp.float32(1e-2)):
+        jopt.minimize(fun, jnp.ones(2), gtol=gtol, maxiter=np.int64(5))
+    jopt.minimize(fun, jnp.ones(2), gtol=1e-3, maxiter=2**40)
+    assert len(traces) == 1
+
+
 def test_equal_methods_share_a_program():
     traces = []
 
@@ -132,3 +146,21 @@ def test_tests_that_were_not_asked_for_are_absent_from_the_program():
     plain = operations()
     for name in ("xtol", "ftol", "frtol", "target", "maxfev"):
         assert operations(**{name: 1}) > plain
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "gradient-descent", jopt.adam(1e-2)], ids=["lbfgs", "gd", "adam"])
+def test_nothing_is_promoted_and_no_rank_is_guessed(method):
+    start = {"a": jnp.zeros(SIZE, jnp.float32), "b": jnp.zeros((), jnp.float32)}
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        shapes = jax.eval_shape(
+            lambda x: jopt.minimize(lambda p: jnp.sum(p["a"] ** 2) + p["b"] ** 2, x, method=method), start
+        )
+    assert shapes.x["a"].dtype == shapes.fun.dtype == jnp.float32
+
+
+def test_without_compilation_the_result_is_the_same():
+    start = jnp.asarray([2.0, -1.0])
+    compiled = jopt.minimize(bowl, start, maxiter=3)
+    with jax.disable_jit():
+        eager = jopt.minimize(bowl, start, maxiter=3)
+    np.testing.assert_allclose(eager.x, compiled.x, rtol=1e-12)

@@ -124,6 +124,15 @@ def stacked(trees):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
+STATES = {
+    scale_by_adam: ["count", "mu", "nu"],
+    scale_by_amsgrad: ["count", "mu", "nu", "nu_max"],
+    scale_by_lp_adam: ["count", "mu", "nu"],
+    scale_by_adamax: ["count", "mu", "nu"],
+    scale_by_lion: ["mu"],
+}
+
+
 def takes(*arguments):
     """Return the pairs of a factory and one of these arguments that it takes."""
     return [(f, a) for f in FACTORIES for a in arguments if a in make(f).settings]
@@ -167,10 +176,12 @@ def test_moments_are_stored_in_the_dtype_asked_for(factory, argument):
     params = nested_tree(jnp.float32)
     for stored_in in ("bfloat16", "float64"):
         updates, state = run(make(factory, **{argument: stored_in}), gradients(jnp.float32, 2), params)
-        for field in {"mu_dtype": ("mu",), "nu_dtype": ("nu", "nu_max")}[argument]:
-            assert {x.dtype for x in jax.tree.leaves(getattr(state, field, None))} <= {jnp.dtype(stored_in)}
-        other = getattr(state, "nu" if argument == "mu_dtype" else "mu", None)
-        assert {x.dtype for x in jax.tree.leaves([updates, other])} == {jnp.dtype("float32")}
+        dtypes = {field: {x.dtype.name for x in jax.tree.leaves(value)} for field, value in state._asdict().items()}
+        expected = {field: {"float32"} for field in state._fields} | {"count": {"int32"}}
+        asked = ["mu"] if argument == "mu_dtype" else ["nu", "nu_max"]
+        expected |= {field: {stored_in} for field in asked}
+        assert dtypes == {field: expected[field] for field in STATES[factory]}
+        assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
 
 
 def test_order_two_is_adam_up_to_the_name_of_its_decay():

@@ -150,6 +150,9 @@ def test_missing_or_wrong_metric_is_named():
         made.update(G, made.init(G))
     with pytest.raises(ValueError, match=r"reduce_on_plateau: value must be a scalar, got shape \(1,\)"):
         made.update(G, made.init(G), value=G)
+    for wrong in ("1.0", 1j, {}):
+        with pytest.raises(TypeError, match="reduce_on_plateau: value must be a real number, got"):
+            made.update(G, made.init(G), value=wrong)
 
 
 @pytest.mark.parametrize(

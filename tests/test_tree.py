@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pytrees as vectors: each function against NumPy on the concatenated leaves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import nested_tree
+
+from jopt import tree
+
+
+def raveled(a):
+    return np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(a)])
+
+
+A, B = nested_tree(jnp.float64, seed=1), nested_tree(jnp.float64, seed=2)
+
+
+def test_inner_products_and_norms_are_those_of_the_concatenation():
+    assert float(tree.vdot(A, B)) == pytest.approx(raveled(A) @ raveled(B), rel=1e-14)
+    assert float(tree.norm(A)) == pytest.approx(np.linalg.norm(raveled(A)), rel=1e-14)
+    assert float(tree.max_abs(A)) == np.abs(raveled(A)).max()
+    assert tree.size(A) == raveled(A).size
+
+
+def test_combinations_are_those_of_the_concatenation():
+    np.testing.assert_allclose(raveled(tree.axpy(3.0, A, B)), 3 * raveled(A) + raveled(B), rtol=1e-15)
+    np.testing.assert_allclose(raveled(tree.scale(-2.0, A)), -2 * raveled(A))
+    np.testing.assert_allclose(raveled(tree.sub(A, B)), raveled(A) - raveled(B))
+    np.testing.assert_allclose(raveled(tree.negative(A)), -raveled(A))
+
+
+def test_scalars_have_the_widest_leafs_dtype_and_at_least_float32():
+    for dtypes, expected in (
+        (("bfloat16",), jnp.float32),
+        (("float16", "bfloat16"), jnp.float32),
+        (("float32", "bfloat16"), jnp.float32),
+        (("float32", "float64"), jnp.float64),
+        ((), jnp.float32),
+    ):
+        leaves = [jnp.ones(2, d) for d in dtypes]
+        assert tree.scalar_dtype(leaves) == expected
+        assert tree.vdot(leaves, leaves).dtype == expected
+        assert tree.max_abs(leaves).dtype == expected
+    assert tree.coarsest_eps([jnp.ones(2, "float64"), jnp.ones(2, "bfloat16")]) == 2.0**-7
+    assert tree.coarsest_eps([jnp.ones(2, "float64")]) == 2.0**-52
+
+
+def test_half_precision_is_summed_in_float32():
+    a = jnp.full(4096, 1.0, jnp.bfloat16)  # in bfloat16 the sum would stop at 256
+    assert float(tree.vdot(a, a)) == 4096.0
+    assert tree.axpy(0.5, a, a).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_the_scaled_norm_stays_in_the_range_where_squares_leave_it(size):
+    a = jnp.asarray([3.0, 4.0], jnp.float32) * jnp.float32(size)
+    unit, ratio = tree.scaled_norm(a)
+    assert float(unit * ratio) == pytest.approx(5.0 * size, rel=1e-6)
+    assert float(tree.scaled_norm(jnp.zeros(2))[1]) == 0.0
+
+
+def test_nan_is_never_lost():
+    assert np.isnan(tree.max_abs({"a": jnp.asarray([1.0, jnp.nan]), "b": jnp.asarray([9.0])}))
+    assert np.isnan(tree.vdot(jnp.asarray([jnp.nan]), jnp.asarray([0.0])))
+
+
+def test_where_chooses_few_and_many_scalars_alike():
+    for number in (1, 2, 7):
+        a = [jnp.float32(i) for i in range(number)] + [jnp.bool_(True), jnp.int32(3), jnp.ones(2)]
+        b = [jnp.float32(-i) for i in range(number)] + [jnp.bool_(False), jnp.int32(4), jnp.zeros(2)]
+        for condition, expected in ((True, a), (False, b)):
+            chosen = tree.where(jnp.bool_(condition), a, b)
+            for x, y in zip(chosen, expected, strict=True):
+                assert x.dtype == y.dtype
+                np.testing.assert_array_equal(x, y)
+
+
+def test_packing_gives_back_what_went_in():
+    a = {
+        "f": jnp.float32(1.5),
+        "g": jnp.float64(jnp.nan),
+        "i": jnp.int32(2**31 - 1),
+        "b": jnp.bool_(True),
+        "v": jnp.ones(3),
+    }
+    a["k"] = jax.random.key(0)
+    pack, unpack = tree.packing(a)
+    assert len(jax.tree.leaves(pack(a))) == 5  # two floats, one vector of integers, the array, the key
+    back = unpack(pack(a))
+    assert jax.tree.map(lambda x: x.dtype, back) == jax.tree.map(lambda x: x.dtype, a)
+    for name in ("f", "g", "i", "b", "v"):
+        np.testing.assert_array_equal(back[name], a[name])
+
+
+def test_casting_drops_weak_types_and_leaves_keys_alone():
+    weak = jnp.asarray(1.0)
+    assert tree.cast(weak, jnp.ones((), jnp.float32)).weak_type is False
+    key = jax.random.key(1)
+    assert tree.strong([key])[0] is key
+
+
+@pytest.mark.parametrize(
+    ("leaf", "words"),
+    [
+        (jnp.arange(3), r"x0\['a'\].*int.*write 1.0"),
+        (1j * jnp.ones(2), "real and imaginary"),
+        ("text", "got str"),
+        (True, "bool"),
+    ],
+)
+def test_what_cannot_be_a_parameter_is_named(leaf, words):
+    with pytest.raises(TypeError, match=words):
+        tree.as_parameters("minimize", "x0", {"a": leaf})
+
+
+def test_trees_that_differ_are_named_with_both_shapes():
+    with pytest.raises(ValueError, match=r"\['a'\] updates has shape \(3, 1\) and params has shape \(3,\)"):
+        tree.check_like("f", "updates", {"a": jnp.ones((3, 1))}, "params", {"a": jnp.ones(3)})
+    with pytest.raises(ValueError, match=r"\['b'\]"):
+        tree.check_like("f", "updates", {"a": jnp.ones(3)}, "params", {"a": jnp.ones(3), "b": jnp.ones(2)})
+    tree.check_like("f", "updates", A, "params", B)
