@@ -54,9 +54,6 @@ def sgd(
       nesterov: whether the velocity looks one step ahead (see `trace`).
       accumulator_dtype: floating dtype in which the velocity is stored; None: the parameters' own.
 
-    Returns:
-      A transformation, whose state holds the rate last used (as with every recipe).
-
     Raises:
       ValueError: if a number is out of its range.
 
@@ -92,9 +89,8 @@ def momentum(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dt
 def nesterov(learning_rate: ScalarOrSchedule, decay: float = 0.9, accumulator_dtype: Any = None) -> Transformation:
     """Step along a decaying sum of gradients that looks one step ahead.
 
-    This is `sgd` with Nesterov momentum.
-
-    This is Nesterov's method in the shifted variable; `shifted_momentum` is the form with the shifted gradient.
+    This is Nesterov's method in the shifted variable, `sgd` with `nesterov=True`; `shifted_momentum` is the form with
+    the shifted gradient.
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -186,9 +182,7 @@ def adam(
     nesterov: bool = False,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide the decayed mean of gradients by the root of that of squares.
-
-    The scaling is `scale_by_adam`.
+    """Divide the mean of gradients by their root mean square (`scale_by_adam`).
 
     Args:
       learning_rate: a number >= 0, or a schedule.
@@ -431,9 +425,7 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Any = None,
 ) -> Transformation:
-    """Step by the sign of a mean of gradients, with weight decay.
-
-    The sign is that of `scale_by_lion`; the decay is decoupled from it.
+    """Step by the sign of a mean of gradients (`scale_by_lion`), with decay.
 
     Args:
       learning_rate: a number >= 0, or a schedule; the size of every entry of the step.

@@ -5,6 +5,7 @@ The list is derived from the modules, so that a new factory must be entered in t
 call it with and with variants of them that must share one state structure.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -249,7 +250,7 @@ def test_leaves_that_are_not_there_stay_away(name):
 @every_factory
 def test_python_numbers_and_numpy_arrays_are_leaves(name):
     made = make(name)
-    given = {"x": -1.2, "y": np.float32(1.0), "z": np.linspace(0.1, 1.0, 3)}
+    given = {"x": -1.2, "y": np.linspace(0.1, 1.0, 3)}
     params = jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.asarray(x).dtype), given)
     state, expected = made.init(given), made.init(params)
     for _ in range(2):
@@ -294,8 +295,7 @@ SCHEDULED = [(n, s) for n, f in FACTORIES.items() for s in ("learning_rate", "we
 
 @pytest.mark.parametrize(("name", "setting"), SCHEDULED)
 def test_a_schedule_that_returns_no_scalar_raises(name, setting):
-    def step(made):
-        params = jnp.ones(3)
+    def step(made, params):
         return made.update(params, made.init(params), params, **EXTRAS)
 
     for wrong, error, words in (
@@ -304,8 +304,8 @@ def test_a_schedule_that_returns_no_scalar_raises(name, setting):
         (lambda _: "0.1", TypeError, "must be a real number, got '0.1'"),
         (lambda _: 1j, TypeError, "must be a real number, got 1j"),
     ):
-        with pytest.raises(error, match=rf"^{name}: .*{setting}(\(count\))? {words}. A schedule returns one number"):
-            jax.eval_shape(step, make(name, **{setting: wrong}))
+        with pytest.raises(error, match=rf"^{name}: .*{setting}(\(count\))? {words}.* A schedule returns one number"):
+            jax.eval_shape(functools.partial(step, make(name, **{setting: wrong})), jnp.ones(3))
 
 
 @every_factory

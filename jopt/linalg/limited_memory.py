@@ -42,9 +42,6 @@ from jax.core import Tracer
 from jopt import tree
 from jopt.types import Params, Scalar
 
-# Below this many parameters a sum over a broadcast product compiles to fewer and faster CPU kernels than a dot product.
-SMALL = 1024
-
 # Up to this number of parameters `choose` takes the recursion.
 TWO_LOOP_MOST = 32
 
@@ -214,7 +211,7 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
         rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
         columns = jnp.stack([v.astype(dtype) for v in (g, s, y)])
         axes = tuple(range(1, columns.ndim))
-        if s.size <= SMALL or _is_sharded(s):
+        if _is_sharded(s):  # a contraction over a dimension that is known to be spread needs to be told what comes out
             both = jnp.concatenate([rows, columns[1:]])
             return jnp.sum(both[:, None] * columns[None], axis=tuple(axis + 1 for axis in axes))
         products = [jnp.tensordot(r, columns, (axes, axes), precision=HIGHEST) for r in (rows, columns[1:])]
@@ -231,11 +228,7 @@ def _combine(history: History, weights: jax.Array, offset: Params) -> Params:
     def leaf(rows: jax.Array, offset: jax.Array) -> jax.Array:
         rows = rows.reshape(weights.size, *offset.shape).astype(offset.dtype)
         flat = weights.reshape(-1).astype(offset.dtype)
-        if offset.size <= SMALL:
-            total = jnp.sum(flat.reshape(-1, *[1] * offset.ndim) * rows, axis=0)
-        else:
-            total = jnp.tensordot(flat, rows, 1, precision=HIGHEST)
-        return offset + total
+        return offset + jnp.tensordot(flat, rows, 1, precision=HIGHEST)
 
     return jax.tree.map(leaf, history.pairs, offset)
 

@@ -173,7 +173,7 @@ def test_any_memory_agrees_with_dense_matrices(form, memory):
 @every_dtype
 def test_long_vectors_agree_with_the_recursion_in_long_double(form, dtype):
     """A dense matrix would be too large; the recursion in long double is held against one on short vectors below."""
-    n = 2 * limited_memory.SMALL
+    n = 2048
     rng = np.random.default_rng(1)
     diagonal = np.linspace(1, 10, n)
     steps = rng.standard_normal((3, n))
@@ -527,7 +527,7 @@ def test_parameters_spread_over_devices_take_the_gram_form_with_one_round_of_red
 # Compiled programs ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [limited_memory.SMALL // 2, 2 * limited_memory.SMALL])
+@pytest.mark.parametrize("n", [512, 2048])
 @every_form
 def test_a_loop_updates_the_history_in_place(form, n):
     memory = 5

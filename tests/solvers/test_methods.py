@@ -3,42 +3,37 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import jopt
-from jopt import problems
+from jopt import Status, problems
 
 GTOL = 1e-6
 MAXFEV = 3000
 
 METHODS = {
     "lbfgs": jopt.lbfgs(),
-    "lbfgs-hager-zhang": jopt.lbfgs(search=jopt.linesearch.hager_zhang()),
     "gradient-descent": jopt.gradient_descent(),
+    "adam": jopt.adam(0.02),
 }
 
-PROBLEMS = {
-    "rosenbrock-2": problems.rosenbrock(2),
-    "rosenbrock-10": problems.rosenbrock(10),
-    "beale": problems.beale(),
-    "himmelblau": problems.himmelblau(),
-    "booth": problems.booth(),
-    "powell-singular": problems.powell_singular(),
-    "wood": problems.wood(),
-    "double-well": problems.double_well(),
-    "quadratic": problems.quadratic(10, condition=100.0),
-    "finite-sum": problems.finite_sum(),
-    "challenger": problems.challenger(),
-}
+# All but the digits, which the race solves.
+PROBLEMS = {name: problems.get(name) for name in problems.names() if not name.startswith("digits")}
 
-# Too slow for the budget: steepest descent on elongated contours (its rate is that of the condition number).
+# Steepest descent and adam creep along elongated valleys; a function without a minimum has no success.
 FAILURES = {
-    ("rosenbrock-2", "gradient-descent"),
-    ("rosenbrock-10", "gradient-descent"),
-    ("powell-singular", "gradient-descent"),
-    ("wood", "gradient-descent"),
-    ("challenger", "gradient-descent"),
+    ("rosenbrock", "gradient-descent"): Status.MAX_EVALUATIONS,
+    ("rosenbrock", "adam"): Status.MAX_EVALUATIONS,
+    ("beale", "adam"): Status.MAX_EVALUATIONS,
+    ("powell_singular", "gradient-descent"): Status.MAX_EVALUATIONS,
+    ("powell_singular", "adam"): Status.MAX_EVALUATIONS,
+    ("wood", "gradient-descent"): Status.MAX_EVALUATIONS,
+    ("wood", "adam"): Status.MAX_EVALUATIONS,
+    ("challenger", "gradient-descent"): Status.MAX_EVALUATIONS,
+    ("challenger", "adam"): Status.MAX_EVALUATIONS,
+    ("monkey_saddle", "lbfgs"): Status.UNBOUNDED,
+    ("monkey_saddle", "gradient-descent"): Status.UNBOUNDED,
+    ("monkey_saddle", "adam"): Status.MAX_EVALUATIONS,
 }
 
 
@@ -46,13 +41,12 @@ FAILURES = {
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_reaches_a_recorded_minimum(problem, method):
     case = PROBLEMS[problem]
-    result = jopt.minimize(
-        case.fun, case.start(jnp.float64), method=METHODS[method], gtol=GTOL, maxfev=MAXFEV, maxiter=MAXFEV
-    )
+    start = case.start(jnp.float64)
+    result = jopt.minimize(case.fun, start, method=METHODS[method], gtol=GTOL, maxfev=MAXFEV, maxiter=MAXFEV)
     grad = max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(jax.grad(case.fun)(result.x)))
+    assert Status(int(result.status)) is FAILURES.get((problem, method), Status.CONVERGED)
     assert bool(result.success) == (grad <= GTOL), "success is a certificate"
-    assert bool(result.success) == ((problem, method) not in FAILURES)
-    if result.success and case.minimum is not None:
+    if result.success:
         assert float(result.fun) == pytest.approx(float(case.minimum), abs=1e-7)
 
 
@@ -61,9 +55,11 @@ def test_the_failures_are_of_problems_and_methods_that_exist():
     assert {m for _, m in FAILURES} <= set(METHODS)
 
 
-def test_beale_from_the_start_that_runs_away_says_so():
+def test_beale_from_the_far_start_ends_at_the_minimum_or_runs_away_truthfully():
+    # From (-3, 3) a valley falls to 0.452... at infinity; whichever way it takes, no success without the certificate.
     beale = problems.beale()
     result = jopt.minimize(beale.fun, beale.start(jnp.float64, 1), gtol=1e-10, maxfev=500)
-    value = float(result.fun)
-    assert value == pytest.approx(float(beale.minimum), abs=1e-8) or value == pytest.approx(0.452, abs=1e-2)
-    assert not (bool(result.success) and np.abs(np.asarray(result.jac)).max() > 1e-10)
+    grad = float(jnp.max(jnp.abs(jax.grad(beale.fun)(result.x))))
+    assert bool(result.success) == (grad <= 1e-10)
+    assert float(result.fun) == pytest.approx(0.452, abs=1e-2)
+    assert float(jnp.max(jnp.abs(result.x))) > 10.0
