@@ -518,8 +518,9 @@ def test_parameters_spread_over_devices_take_the_gram_form_with_one_round_of_red
         assert report["chosen"] == "gram"
         assert report["replicated"] == "two_loop"
         assert report["spread"]
-        # at most one for each array of partial sums (XLA may merge them), where the recursion makes 2 m + 3 in a row
-        assert 1 <= report["reductions"] <= 3
+        # At most one for each of two leaves and two products, in one round, and one where XLA merges them (jax 0.10);
+        # the recursion makes 2 m + 3 in a row.
+        assert 1 <= report["reductions"] <= 4
         assert report["gathers"] == 0
         np.testing.assert_allclose(report["u"], np.arange(8) + 1, rtol=1e-5)  # s = y = g: the secant equation
 
