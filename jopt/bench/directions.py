@@ -21,9 +21,10 @@ import optax
 from jopt.linalg import limited_memory
 
 MEMORY = 10
-ROUNDS = 7
+ROUNDS = 5
 SIZES = (10, 1_000, 100_000, 10_000_000)
 ELEMENTS_PER_RUN = 20_000_000  # so that small sizes are repeated often enough for the clock
+LEAST_LENGTH = 10  # each run begins with a copy of the history, which must not count for much
 ORACLE_SIZE = 60
 
 
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 def time_directions(size: int, dtype: Any, rounds: int = ROUNDS) -> list[Row]:
     """Return a row for each form at one size."""
-    length = max(3, min(5_000, ELEMENTS_PER_RUN // size))
+    length = max(LEAST_LENGTH, min(5_000, ELEMENTS_PER_RUN // size))
     programs = {name: _program(name, size, dtype, length) for name in ("two_loop", "gram", "optax")}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
