@@ -17,7 +17,8 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import jax
@@ -49,14 +50,16 @@ class Described:
     """What an object made by a factory knows about the call that made it."""
 
     name: str = ""
-    settings: dict[str, Any] = {}  # noqa: RUF012 - replaced for each instance, never mutated
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __repr__(self) -> str:
         arguments = (f"{key}={_show(value)}" for key, value in self.settings.items())
         return f"{self.name or type(self).__name__}({', '.join(arguments)})"
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self._key() == other._key())  # type: ignore[attr-defined]
+        return self is other or (
+            isinstance(other, Described) and type(self) is type(other) and self._key() == other._key()
+        )
 
     def __ne__(self, other: object) -> bool:
         return not self == other  # a tuple brings its own, which would compare the functions
