@@ -46,11 +46,6 @@ def vdot(a: Tree, b: Tree) -> jax.Array:
     return _total(jax.tree.map(lambda x, y: jnp.sum(_to(x, dtype) * _to(y, dtype)), a, b), dtype)
 
 
-def norm(a: Tree) -> jax.Array:
-    """Return the Euclidean norm |a|."""
-    return jnp.sqrt(vdot(a, a))
-
-
 def scaled_norm(a: Tree) -> tuple[jax.Array, jax.Array]:
     """Return (m, r) with |a| = m r, where no square leaves the range.
 
@@ -267,6 +262,6 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "norm", "packing",
+    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "packing",
     "scalar_dtype", "scale", "scaled_norm", "size", "strong", "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip
