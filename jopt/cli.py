@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `jopt race digits`. It reads options, calls the other rooms, prints.
+"""The command line: `jopt race digits`, `jopt bench cutest`. It reads options, calls the other rooms, prints.
 
 Exit codes: 0 all runs ended with finite numbers, converged or not; 1 a run met a number that is not finite, a result
 could not be written, or a package is missing; 2 the command was not understood.
@@ -19,6 +19,7 @@ import jax
 
 import jopt
 from jopt import bench
+from jopt.bench import commands
 
 NEEDED = {"typer": "typer", "rich": "rich", "matplotlib": "matplotlib", "sklearn": "scikit-learn"}
 """Modules that the command line needs beyond those of jopt, and the packages that hold them."""
@@ -138,6 +139,7 @@ def application() -> Any:
             raise typer.BadParameter(str(error).removeprefix("race_digits: ")) from None
         raise typer.Exit(run_race(settings, png, json, progress))
 
+    app.add_typer(commands.application(), name="bench")
     return app
 
 

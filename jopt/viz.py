@@ -9,7 +9,7 @@ Reference: Okabe, Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _LINES = ("--", "-.", ":", "-", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)
 _MARKERS = ("s", "^", "D", "o", "v", "P", "X")
 _LOSS_TICKS = (1.0, 2.0, 5.0)  # labelled multiples of the powers of ten: a loss seldom spans many of these
 _PANEL = (5.2, 3.1)  # width and height of one panel, inches
+_PROFILE = (9.0, 5.0)  # width and height of a picture of profiles, inches
+_BEYOND = 1.1  # a profile is drawn so much further than its last step, which would else be at the edge
 
 _COLUMNS = {
     "evaluations": "evaluations of value and gradient",
@@ -74,6 +76,48 @@ def loss_curves(runs: Sequence[Any], *, title: str = "") -> Figure:
     return figure
 
 
+def performance_profile(profiles: Mapping[str, Any], *, title: str = "") -> Figure:
+    """Draw performance profiles: the share of problems solved within each multiple of the fastest solver's time.
+
+    At the left end stands how often a solver was the fastest, at the right end how much it solved at all. The axis of
+    times is logarithmic, to base 2.
+
+    Args:
+      profiles: by solver, records with sequences of equal length `ratios` (increasing from 1) and `shares`, such as
+        `jopt.bench.scores.profiles` returns.
+      title: a line above the picture.
+
+    Raises:
+      ValueError: if there are no profiles.
+      ImportError: if matplotlib is not installed.
+
+    Reference:
+      Dolan and Moré (2002), Benchmarking optimization software with performance profiles, doi:10.1007/s101070100263.
+    """
+    if not profiles:
+        msg = "performance_profile: profiles must hold at least one solver, got none."
+        raise ValueError(msg)
+    figure_type, _ = _matplotlib("performance_profile")
+    figure = figure_type(figsize=_PROFILE, layout="constrained")
+    axes = figure.subplots()
+    end = _BEYOND * max(profile.ratios[-1] for profile in profiles.values())
+    for index, (solver, profile) in enumerate(profiles.items()):
+        axes.plot(
+            [*profile.ratios, end],
+            [*profile.shares, profile.shares[-1]],
+            label=f"{solver} ({profile.shares[-1]:.0%})",
+            drawstyle="steps-post",
+            markevery=[len(profile.ratios)],
+            clip_on=False,
+            zorder=3,
+            **_look(index, filled=True),
+        )
+    _dress_profile(axes, end)
+    figure.suptitle(title)
+    figure.legend(loc="outside right center", frameon=False, title="solver (share solved)")
+    return figure
+
+
 def _matplotlib(function: str) -> tuple[type[Figure], Any]:
     """Return what pictures are made of, or raise naming the function that needs it."""
     try:
@@ -97,13 +141,13 @@ def _draw(axes: Axes, run: Any, column: str, index: int) -> None:
 
 
 def _look(index: int, *, filled: bool) -> dict[str, Any]:
-    """Return colour, line and marker of the method with this index."""
-    colour = _COLOURS[index % len(_COLOURS)]
+    """Return colour, line and marker of the method with this index; the seven of each meet in 49 ways."""
+    colour, turns = _COLOURS[index % len(_COLOURS)], index // len(_COLOURS)
     return {
         "color": colour,
-        "linestyle": _LINES[index % len(_LINES)],
+        "linestyle": _LINES[(index + turns) % len(_LINES)],
         "linewidth": 1.6,
-        "marker": _MARKERS[index % len(_MARKERS)],
+        "marker": _MARKERS[(index + turns) % len(_MARKERS)],
         "markersize": 7,
         "markerfacecolor": colour if filled else "white",
         "markeredgewidth": 1.6,
@@ -121,4 +165,19 @@ def _dress(axes: Axes) -> None:
         axis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(True, which="major", color="0.88", linewidth=0.6)
     axes.tick_params(labelleft=True, labelbottom=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _dress_profile(axes: Axes, end: float) -> None:
+    from matplotlib import ticker
+
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(1.0, end)
+    axes.set_ylim(0.0, 1.0)
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.set_xlabel("time over that of the fastest solver on the problem")
+    axes.set_ylabel("problems solved within that")
+    axes.grid(True, which="major", color="0.88", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

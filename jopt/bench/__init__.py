@@ -3,6 +3,12 @@
 
 - race.py: first-order chains against L-BFGS on the handwritten digits.
 - records.py: what a race returns, and its JSON form.
+- cutest.py: jopt's methods against other packages on CUTEst problems (`jopt bench cutest`), with cutest_problems.py (the
+  problems and their halves), rivals.py (who takes part), workers.py (the process that may be killed), cutest_records.py
+  (rows and their file), scores.py (what counts as solved, ratios, profiles), cutest_tables.py (for people).
+- ablation.py: variants of the trust region against its default, on the same problems (`jopt bench ablation`).
+- directions.py: the cost of one L-BFGS direction (`python -m jopt.bench directions`).
+- commands.py, __main__.py: the command line of this room.
 """
 
 from jopt.bench.race import METHODS, PROBLEMS, check, race_digits

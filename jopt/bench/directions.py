@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -114,12 +114,16 @@ def _dense(pairs: list[Any], g: Any) -> Any:
     return matrix @ g
 
 
-def main() -> None:
-    """Print both tables as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables as Markdown.
+
+    Args:
+      arguments: of the command line; None means those of the process.
+    """
+    parser = argparse.ArgumentParser(prog="python -m jopt.bench directions", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of parameters")
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", options.precision == "float64")
     dtype = jnp.dtype(options.precision)
 

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the benchmarks: what it understands, what it prints and writes, how it refuses."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from jopt import cli
+from jopt.bench import ablation, commands, cutest, cutest_problems, rivals
+from jopt.bench.cutest_records import Header, Race, Row, Settings, to_line
+
+HEADER = Header("float64", 1e-6, 2000, 60.0, "cpu", {"jax": "0.0.1"}, "abc")
+
+
+def made_up(settings, cast):
+    """Return a race of the settings, of two problems at most, in which the solvers are ever slower."""
+    everyone = ("jopt-lbfgs", "optax-lbfgs") if cast == cutest.Cast() else ("default", "kept 1")
+    names, methods = settings.names[:2] or ("ROSENBR", "AKIVA"), settings.methods or everyone
+    rows = [
+        Row(name, 2, method, 2.0, 1.0, 1.0, 1e-7, 2.0, 1.0, True, "fine", 1, 2, 3, 0.5, 0.1 * (1 + i))
+        for name in names
+        for i, method in enumerate(methods)
+    ]
+    return Race(settings._replace(names=names, methods=methods), (HEADER,), tuple(rows))
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """Return a function that runs the command line in an empty directory with a benchmark that costs nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(commands, "NEEDED", {})
+
+    def race_cutest(settings, path, report, *, mixed, cast):
+        call.asked.append(SimpleNamespace(settings=settings, path=str(path), mixed=mixed, cast=cast))
+        if report is not None:
+            report(1, 2, "ROSENBR, jopt-lbfgs")
+        if call.error:
+            raise call.error
+        return made_up(settings, cast)
+
+    def call(*arguments):
+        return CliRunner().invoke(commands.application(), [str(x) for x in arguments])
+
+    call.asked, call.error = [], None
+    monkeypatch.setattr(cutest, "race_cutest", race_cutest)
+    return call
+
+
+def test_cutest_prints_a_table_and_writes_what_is_asked_for(call, tmp_path):
+    result = call("cutest", "--png", "p.png", "--markdown", "m.md")
+    assert result.exit_code == 0, result.output
+    assert "ROSENBR, jopt-lbfgs" in result.output  # the bar
+    assert "2/2" in result.output
+    assert "ratios to optax-lbfgs" in result.output
+    assert "wrote p.png" in result.output
+    assert "rows in cutest-float64.jsonl" in result.output
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        "| jopt-lbfgs | 2/2 | 2 | 0 | 0 | 1 | 2 | 3 | 0.50 | 100 | 0.50 | 1.00 | 1.00 | 2 |"
+        in (tmp_path / "m.md").read_text()
+    )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], Settings()),
+        (["--half", "odd"], Settings(half="odd")),
+        (
+            ["--max-n", 9, "--gtol", 1e-3, "--maxiter", 7, "--limit", 2],
+            Settings(max_n=9, gtol=1e-3, maxiter=7, limit=2.0),
+        ),
+        (["--names", "A, B", "--methods", "optax-lbfgs,x"], Settings(names=("A", "B"), methods=("optax-lbfgs", "x"))),
+        (["--f32"], Settings(precision="float32", max_n=200, gtol=1e-4, maxiter=1000)),
+        (["--f32", "--max-n", 9], Settings(precision="float32", max_n=9, gtol=1e-4, maxiter=1000)),
+    ],
+)
+def test_options_reach_the_benchmark(call, arguments, expected):
+    result = call("cutest", *arguments, "--no-progress")
+    assert result.exit_code == 0, result.output
+    (asked,) = call.asked
+    assert asked.settings == expected
+    assert asked.mixed is False
+    assert asked.path == f"cutest-{expected.precision}.jsonl"
+    assert asked.cast == cutest.Cast()
+
+
+def test_quick_takes_a_dozen_problems_and_the_methods_that_are_there(call, monkeypatch):
+    monkeypatch.setattr(rivals, "METHODS", {"lbfgs": None})
+    call("cutest", "--quick", "--out", "rows.jsonl", "--mixed")
+    call("cutest", "--quick", "--methods", "a", "--names", "B")
+    first, second = call.asked
+    assert first.settings.names == cutest_problems.QUICK
+    assert first.settings.methods == ("jopt-lbfgs", "optax-lbfgs", "scipy-trust-ncg")
+    assert (first.path, first.mixed) == ("rows.jsonl", True)
+    assert (second.settings.names, second.settings.methods) == (("B",), ("a",))
+
+
+def test_times_are_divided_by_those_of_the_one_asked_for_else_optax_else_the_first(call):
+    assert "ratios to jopt-lbfgs" in call("cutest", "--against", "jopt-lbfgs").output
+    assert "ratios to a," in call("cutest", "--methods", "a,b").output
+    assert "ratios to b," in call("cutest", "--methods", "a,b", "--against", "b").output
+    unknown = call("cutest", "--against", "optax-lbfg")
+    assert unknown.exit_code == 2
+    assert "Did you mean 'optax-lbfgs'?" in unknown.output
+
+
+def test_reference_is_read_in_float32(call, tmp_path):
+    lower = Row("ROSENBR", 2, "other", exact_fun0=2.0, exact_fun=-7.0)
+    (tmp_path / "r.jsonl").write_text(f"{to_line(HEADER)}\n{to_line(lower)}\n")
+    assert "1/2" not in call("cutest", "--f32", "--no-progress").output
+    assert "1/2" in call("cutest", "--f32", "--no-progress", "--reference", "r.jsonl").output
+
+
+def test_ablation_runs_its_variants_against_the_default(call):
+    result = call("ablation", "--f32", "--limit", 3)
+    assert result.exit_code == 0, result.output
+    assert "ratios to default" in result.output
+    call("ablation", "--variants", "kept 1")
+    first, second = call.asked
+    assert first.cast == cutest.Cast(entrants=ablation.entrants)
+    assert first.settings == Settings(precision="float32", max_n=200, gtol=1e-4, maxiter=1000, limit=3.0)
+    assert first.path == "ablation-float32.jsonl"
+    assert second.settings.methods == ("default", "kept 1")
+
+
+def test_progress_is_shown_unless_refused(call):
+    assert "2/2 " not in call("cutest", "--no-progress").output.split("CUTEst")[0]
+    assert "1/2" in call("cutest").output.split("CUTEst")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--half", "evn"], "Did you mean 'even'?"),
+        (["--gtol", "-1"], "gtol must be in [0, inf]"),
+        (["--limit", "0"], "limit must be in (0, inf]"),
+        (["--max-n", "0"], "max_n must be a whole number >= 1"),
+        (["--png", "p.pdf"], "--png must name a file that ends in .png"),
+        (["--png", "nowhere/p.png"], "--png must name a file in a directory that exists"),
+        (["--out", "."], "--out must name a file in a directory"),
+        (["--markdown", "nowhere/m.md"], "--markdown must name a file in a directory"),
+        (["--reference", "r.jsonl", "--f32"], "--reference must name a file of rows"),
+        (["--methods", "a,b", "--against", "c"], "against must be one of 'a', 'b', got 'c'"),
+        (["--limits", "9"], "--limits"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_runs_without_a_traceback(call, arguments, message):
+    result = call("cutest", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert call.asked == []
+
+
+def test_reference_goes_with_single_precision(call, tmp_path):
+    (tmp_path / "r.jsonl").touch()
+    result = call("cutest", "--reference", "r.jsonl")
+    assert result.exit_code == 2
+    assert "goes with --f32" in result.output
+
+
+def test_what_the_benchmark_refuses_is_answered_in_one_line(call):
+    call.error = ValueError("resume: rows.jsonl holds rows of another task")
+    result = call("cutest")
+    assert result.exit_code == 2
+    assert "rows.jsonl holds rows of another task" in result.output
+    call.error = RuntimeError("Worker: the process could not start")
+    result = call("cutest")
+    assert result.exit_code == 1
+    assert "jopt: Worker: the process could not start" in result.output
+
+
+def test_unwritable_result_is_one_line(call, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(commands.Path, "write_text", full)
+    result = call("cutest", "--markdown", "m.md")
+    assert result.exit_code == 1
+    assert "jopt: m.md could not be written: No space left on device" in result.output
+
+
+def test_missing_packages_are_one_line_that_says_what_to_install(call, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "NEEDED", {"never_installed": "the-package"})
+    result = call("cutest")
+    assert result.exit_code == 1
+    assert "jopt: the CUTEst benchmark needs the-package; pip install 'jopt[cutest]'" in result.output
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(SystemExit) as raised:
+        commands.main(["cutest"])
+    assert raised.value.code == 1
+    assert capsys.readouterr().err == "jopt: the command line needs rich; pip install 'jopt[cutest]'\n"
+
+
+def test_help_names_every_option(call):
+    text = call("cutest", "--help").output
+    for name in set(commands.HELP) - {"variants", "progress"}:
+        assert f"--{name}" in text, name
+    for name in rivals.RIVALS:
+        assert name in text
+    text = call("ablation", "--help").output
+    assert "--variants" in text
+
+
+def test_directions_keep_their_own_options(call):
+    result = call("directions", "--help")
+    assert result.exit_code == 0
+    assert "--sizes" in result.output
+
+
+def test_benchmarks_hang_under_the_command_line_of_jopt(call):
+    result = CliRunner().invoke(cli.application(), ["bench", "cutest", "--no-progress"])
+    assert result.exit_code == 0, result.output
+    assert len(call.asked) == 1
+
+
+def test_rows_are_not_touched_by_a_mistake(call, tmp_path):
+    (tmp_path / "cutest-float64.jsonl").write_text(json.dumps({}))
+    call("cutest", "--half", "x")
+    assert (tmp_path / "cutest-float64.jsonl").read_text() == "{}"

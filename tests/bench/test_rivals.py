@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who takes part in the CUTEst benchmark, and that they are counted truly; the variants of the ablation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jopt.bench import ablation, rivals
+from jopt.bench.rivals import Budget
+from jopt.solvers.methods import METHODS
+
+
+def test_every_method_of_jopt_takes_part_and_rivals_that_can_be_imported(monkeypatch):
+    monkeypatch.setattr(rivals, "usable", lambda package: package in {"optax", "scipy"})
+    names = list(rivals.entrants())
+    assert names[: len(METHODS)] == [f"jopt-{name}" for name in METHODS]
+    assert names[len(METHODS) :] == ["optax-lbfgs", "scipy-lbfgsb", "scipy-trust-ncg", "scipy-newton-cg"]
+
+
+def test_a_package_is_usable_only_if_its_import_succeeds(tmp_path, monkeypatch):
+    (tmp_path / "broken_by_new_jax.py").write_text("raise AttributeError('gone')")
+    (tmp_path / "talkative.py").write_text("import warnings; warnings.warn('old', DeprecationWarning)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert rivals.usable("talkative")
+    assert not rivals.usable("broken_by_new_jax")
+    assert not rivals.usable("never_installed")
+
+
+CALLS = []
+
+
+def rosenbrock(x):
+    jax.debug.callback(lambda _: CALLS.append(1), x[0])
+    return 100 * jnp.sum((x[1:] - x[:-1] ** 2) ** 2) + jnp.sum((1 - x[:-1]) ** 2)
+
+
+START = (-1.2, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["jopt-lbfgs", "optax-lbfgs", "optimistix-lbfgs", "scipy-lbfgsb", "scipy-trust-ncg", "scipy-newton-cg"]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_counts_of_evaluations_and_products_are_true(name):
+    entrant = rivals.by_jopt(METHODS["lbfgs"]) if name == "jopt-lbfgs" else rivals.RIVALS[name]
+    pytest.importorskip(entrant.package)
+    x0 = jnp.array(START)
+    compile_s, solve = entrant.build(rosenbrock, x0, Budget(1e-6, 500))
+    CALLS.clear()
+    answer = solve(x0)
+    jax.effects_barrier()
+    assert bool(answer.claimed)
+    np.testing.assert_allclose(answer.x, 1.0, atol=1e-4)
+    assert int(answer.nfev) + int(answer.nhev) == len(CALLS)  # a product evaluates the function, too
+    assert (int(answer.nhev) > 0) is name.endswith("ncg") or name.endswith("newton-cg")
+    assert 0 < int(answer.nit) <= int(answer.nfev)
+    assert compile_s > 0
+    assert entrant.word(int(answer.code)) == ("CONVERGED" if name == "jopt-lbfgs" else "0")
+
+
+def test_no_success_is_claimed_where_iterations_ran_out():
+    x0 = jnp.array(START)
+    _, solve = rivals.RIVALS["scipy-trust-ncg"].build(rosenbrock, x0, Budget(1e-6, 2))
+    answer = solve(x0)
+    assert not answer.claimed
+    assert answer.nit == 2
+    first = int(answer.nhev)
+    assert int(solve(x0).nhev) == first > 0  # counted anew in each solve
+
+
+def test_variants_of_the_ablation_are_made_by_their_settings(monkeypatch):
+    made = []
+    monkeypatch.setitem(METHODS, "trust-ncg", lambda **settings: made.append(settings) or "a solver")
+    entrants = ablation.entrants({"default": {}, "tight": {"forcing": 0.1}})
+    assert made == [{}, {"forcing": 0.1}]
+    assert list(entrants) == ["default", "tight"]
+
+
+@pytest.mark.skipif("trust-ncg" not in METHODS, reason="there is no trust region yet")
+def test_table_of_variants_begins_with_the_default_and_every_setting_exists():
+    assert list(ablation.entrants()) == list(ablation.VARIANTS)
+    assert next(iter(ablation.VARIANTS)) == ablation.DEFAULT
+    assert ablation.VARIANTS[ablation.DEFAULT] == {}
