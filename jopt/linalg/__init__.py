@@ -2,8 +2,46 @@
 """Operators applied to vectors, knowing nothing of objectives.
 
 - `limited_memory` (limited_memory.py): the L-BFGS matrix and its product with a vector, in two forms.
+- `cg` (cg.py): conjugate gradients for A x = b; `preconditioners` (preconditioners.py): Jacobi, Hutchinson, L-BFGS.
+- `lsqr` (lsqr.py): least squares by products; dense_least_squares.py: by orthogonal factors.
+- `steihaug` (steihaug.py): conjugate gradients on a quadratic model within a ball.
+- more_sorensen.py, dogleg.py: the model's minimiser in the ball, and Powell's path, from a dense matrix.
+- `lanczos`, `ritz` (lanczos.py): eigenvalues of a symmetric operator on a Krylov space, with errors;
+  `extremes` (extremes.py): bounds of the ends of its spectrum.
+- `hutchinson` (hutchinson.py): trace and diagonal from random signs, with error bars.
+- `asymmetry` (symmetry.py): is an operator symmetric? `dense` (operators.py): its matrix, for few parameters.
+- `probes` (probes.py): random trees.
 """
 
-from jopt.linalg import limited_memory
+from jopt.linalg import limited_memory, preconditioners, probes
+from jopt.linalg.cg import CGResult, cg
+from jopt.linalg.extremes import Extremes, extremes
+from jopt.linalg.hutchinson import Estimate, hutchinson
+from jopt.linalg.lanczos import Ritz, Tridiagonal, lanczos, ritz, ritz_vector
+from jopt.linalg.lsqr import LSQRResult, lsqr
+from jopt.linalg.operators import dense
+from jopt.linalg.steihaug import steihaug
+from jopt.linalg.symmetry import asymmetry, symmetry_tolerance
 
-__all__ = ["limited_memory"]
+__all__ = [
+    "CGResult",
+    "Estimate",
+    "Extremes",
+    "LSQRResult",
+    "Ritz",
+    "Tridiagonal",
+    "asymmetry",
+    "cg",
+    "dense",
+    "extremes",
+    "hutchinson",
+    "lanczos",
+    "limited_memory",
+    "lsqr",
+    "preconditioners",
+    "probes",
+    "ritz",
+    "ritz_vector",
+    "steihaug",
+    "symmetry_tolerance",
+]

@@ -37,7 +37,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from jopt import tree
 from jopt.types import Params, Scalar
@@ -108,23 +107,33 @@ def choose(params: Params) -> Product:
     Measured by `python -m jopt.bench.directions`: on a few dozen parameters the recursion's small kernels win, beyond that
     the two passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
     """
-    sharded = any(_is_sharded(x) for x in jax.tree.leaves(params))
+    sharded = any(tree.is_sharded(x) for x in jax.tree.leaves(params))
     return gram if sharded or tree.size(params) > TWO_LOOP_MOST else two_loop
 
 
 def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
     """Add the pair if it is fit to keep; return B g by Nocedal's recursion (1980, section 3)."""
+    history = push(history, s, y)
+    return history, recursion(history, g)
+
+
+def push(history: History, s: Params, y: Params) -> History:
+    """Return the history with the pair, if it is fit to keep, for `recursion`; `gram` needs inner products as well."""
     s, y = _as_stored(history, s), _as_stored(history, y)
     s_y, y_y = tree.vdot(s, y), tree.vdot(y, y)
-    kept = _fit_to_keep(s_y, tree.vdot(s, s), y_y)
+    kept = fit_to_keep(s_y, tree.vdot(s, s), y_y)
     pairs = _write(history, kept, s, y, s)
-    history = _count_in(history, kept, s_y, y_y)._replace(pairs=pairs)
+    return _count_in(history, kept, s_y, y_y)._replace(pairs=pairs)
+
+
+def recursion(history: History, g: Params) -> Params:
+    """Return B g by Nocedal's recursion (1980, section 3), reading the pairs alone."""
     memory = history.curvatures.shape[0]
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
 
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
         slot = jnp.mod(history.stored - 1 - jnp.asarray(age, jnp.int32), memory)
-        rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), pairs)
+        rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), history.pairs)
         return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
 
     def from_new_to_old(age: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
@@ -140,7 +149,7 @@ def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History
 
     q, alphas = jax.lax.fori_loop(0, memory, from_new_to_old, (_widened(g), jnp.zeros_like(weights)))
     r = jax.lax.fori_loop(0, memory, from_old_to_new, tree.scale(history.gamma, q))
-    return history, tree.cast(r, g)
+    return tree.cast(r, g)
 
 
 def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
@@ -148,7 +157,7 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     s, y = _as_stored(history, s), _as_stored(history, y)
     old, new = _inner_products(history, s, y, g)
     (s_g, s_s, s_y), (y_g, _, y_y) = new
-    kept = _fit_to_keep(s_y, s_s, y_y)
+    kept = fit_to_keep(s_y, s_s, y_y)
     replaced = kept & _at_slot(history)
     after = _count_in(_border(history, kept, s_y, y_y, old), kept, s_y, y_y)
 
@@ -165,7 +174,7 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     return after._replace(pairs=_write(history, kept, s, y, direction)), tree.cast(direction, g)
 
 
-def _fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
+def fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
     """Return whether a pair keeps B positive definite, and 1 / <s, y> and gamma finite."""
     info = jnp.finfo(s_y.dtype)
     # The root of each factor: the product of the squares overflows long before the pair does.
@@ -211,7 +220,7 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
         rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
         columns = jnp.stack([v.astype(dtype) for v in (g, s, y)])
         axes = tuple(range(1, columns.ndim))
-        if _is_sharded(s):  # a contraction over a dimension that is known to be spread needs to be told what comes out
+        if tree.is_sharded(s):  # a contraction over a dimension known to be spread needs to be told what comes out
             both = jnp.concatenate([rows, columns[1:]])
             return jnp.sum(both[:, None] * columns[None], axis=tuple(axis + 1 for axis in axes))
         products = [jnp.tensordot(r, columns, (axes, axes), precision=HIGHEST) for r in (rows, columns[1:])]
@@ -267,12 +276,3 @@ def _only_if(kept: jax.Array, vector: Params) -> Params:
 def _matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """Return a small matrix times a vector: a fused sum, where a library call would cost more than it does."""
     return jnp.sum(matrix * vector[None, :], axis=-1)
-
-
-def _is_sharded(x: jax.Array) -> bool:
-    """Return whether an array is known, at trace time, to be spread over devices."""
-    if isinstance(x, Tracer):
-        spec = getattr(jax.typeof(x).sharding, "spec", ())
-        return any(axis is not None for axis in spec)
-    sharding = getattr(x, "sharding", None)  # an array of NumPy's has none
-    return sharding is not None and not sharding.is_fully_replicated
