@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Truncated Newton: solve H p = -g by conjugate gradients, no more exactly than it is worth.
+
+The output u = -p solves H u = g to |g - H u| <= eta |g|, with eta a forcing term (forcing.py), by products with H alone.
+
+Where conjugate gradients meet a direction d with <d, H d> <= 0, the model has no minimum. The output is then
+
+    u = x + a d,   a = |<r, z> / <d, H d>|
+
+x the iterate so far, r its residual: the step that the same curvature with the other sign would make. Since <g, x> >= 0
+and <g, d> > 0, -u descends; its length does not depend on the units of x and f; and the search sees the negative
+curvature instead of turning away from it (Nocedal and Wright's Algorithm 7.1 returns x, or g where there is none yet).
+
+References: Dembo and Steihaug (1983), Truncated-Newton algorithms for large-scale unconstrained optimization, Math.
+Program. 26, doi:10.1007/BF02592055; Nocedal and Wright (2006), Numerical Optimization, section 7.1,
+doi:10.1007/978-0-387-40065-5; Eisenstat and Walker (1996), doi:10.1137/0917003.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree, validate
+from jopt.linalg import preconditioners
+from jopt.linalg.cg import CGResult, Operator, cg
+from jopt.status import KrylovStatus
+from jopt.transforms import forcing as forcing_terms
+from jopt.transforms.checked import transformation
+from jopt.types import Params, Scalar, Transformation, Updates
+
+
+class NewtonCGState(NamedTuple):
+    """State of `scale_by_newton_cg`.
+
+    Attributes:
+      nhev: Hessian-vector products so far, int32.
+      status: a `jopt.status.KrylovStatus` of the last solve, int32.
+      residual_norm: |g - H x| / |g| that it reached, scalar.
+      curvature: <d, H d> / <d, d> of its last direction, scalar.
+      forcing: state of the forcing term.
+      preconditioner: state of the preconditioner, None without one.
+    """
+
+    nhev: jax.Array
+    status: jax.Array
+    residual_norm: Scalar
+    curvature: Scalar
+    forcing: Any
+    preconditioner: Any
+
+
+@transformation
+def scale_by_newton_cg(
+    *,
+    forcing: str | float = "superlinear",
+    maxiter: int | None = None,
+    preconditioner: Any = None,
+) -> Transformation:
+    """Multiply the gradient by the inverse Hessian, by truncated conjugate gradients.
+
+    Assumes that the updates which come in are the gradients of a smooth objective at `params`. Where curvature is
+    negative it is followed (see above); where a product is not finite the iterate so far goes out, and the gradient
+    itself if there is none.
+
+    Cost: 5 arrays of parameter size while it runs, none between updates without a preconditioner.
+
+    Args:
+      forcing: how exactly: "superlinear", "eisenstat-walker-1", "eisenstat-walker-2", or a number in [0, 1).
+      maxiter: products for one update at most, >= 1; None means 2 n, and at least 20.
+      preconditioner: None, "jacobi", "hutchinson", "lbfgs", one of `jopt.linalg.preconditioners` with its settings, or a
+        function `(params, r) -> M r` with M symmetric, positive definite, near the inverse Hessian.
+
+    Returns:
+      A transformation whose update needs `params` and the extra `hvp`, the operator v -> H v at `params`.
+
+    Raises:
+      ValueError: for a setting outside its range, an unknown name, or an update without `hvp`.
+      TypeError: for a setting of the wrong type.
+
+    Reference:
+      Nocedal and Wright (2006), Numerical Optimization, section 7.1, doi:10.1007/978-0-387-40065-5.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jopt
+      >>> direction = jopt.scale_by_newton_cg(forcing=1e-6)
+      >>> x, h = jnp.ones(2), jnp.array([2.0, 8.0])
+      >>> u, state = direction.update(h * x, direction.init(x), x, hvp=lambda v: h * v)
+      >>> bool(jnp.allclose(u, x)), int(state.nhev)
+      (True, 2)
+    """
+    name = "scale_by_newton_cg"
+    term = forcing_terms.resolve(name, forcing)
+    tool = preconditioners.resolve(name, preconditioner)
+    if maxiter is not None:
+        validate.integer(name, "maxiter", maxiter, low=1)
+
+    def init(params: Params) -> NewtonCGState:
+        zero = jnp.zeros((), tree.scalar_dtype(params))
+        return NewtonCGState(
+            nhev=jnp.zeros((), jnp.int32),
+            status=jnp.zeros((), jnp.int32),
+            residual_norm=zero,
+            curvature=zero,
+            forcing=term.init(params),
+            preconditioner=None if tool is None else tool.init(params),
+        )
+
+    def update(
+        updates: Updates, state: NewtonCGState, params: Params = None, *, hvp: Any = None, **extra: Any
+    ) -> tuple[Updates, NewtonCGState]:
+        del extra
+        validate.given(name, "params", params)
+        hvp = validate.given(name, "hvp", hvp, hint=HINT)
+        eta = term.begin(updates, params, state.forcing)
+        settings: dict[str, Any] = {"rtol": eta, "maxiter": maxiter}
+        solution, memory, spent = solve(hvp, updates, params, tool, state.preconditioner, settings)
+        u = along_negative_curvature(solution, updates)
+        return u, NewtonCGState(
+            nhev=state.nhev + solution.nhev + spent,
+            status=solution.status,
+            residual_norm=solution.residual_norm,
+            curvature=solution.curvature,
+            forcing=term.end(updates, params, state.forcing, eta, u, solution.residual),
+            preconditioner=memory,
+        )
+
+    return Transformation(init, update)
+
+
+HINT = "Pass update(grads, state, params, hvp=v -> H v), such as jax.linearize(jax.grad(fun), params)[1]."
+
+
+def solve(
+    operator: Operator,
+    b: Params,
+    params: Params,
+    tool: preconditioners.Preconditioner | None,
+    memory: Any,
+    settings: dict[str, Any],
+) -> tuple[CGResult, Any, jax.Array]:
+    """Run conjugate gradients with a preconditioner that has a memory.
+
+    Returns:
+      The result, the next memory, and the products that the preconditioner made itself.
+    """
+    if tool is None:
+        return cg(operator, b, **settings), memory, jnp.zeros((), jnp.int32)
+    ready = tool.prepare(operator, params, memory)
+    observe = None if tool.observe is None else (tool.observe, ready.state)
+    solution = cg(operator, b, preconditioner=ready.apply, observe=observe, **settings)
+    return solution, ready.state if observe is None else solution.observed, ready.nhev
+
+
+def along_negative_curvature(solution: CGResult, grads: Updates) -> Updates:
+    """Return the iterate, with a step along the last direction where its curvature was negative.
+
+    Where the solve gave nothing, return the gradient.
+    """
+    negative = solution.status == KrylovStatus.NEGATIVE_CURVATURE
+    a = jnp.where(negative, solution.step, 0)
+    nothing = ~negative & (tree.max_abs(solution.x) == 0)
+    u = tree.axpy(a, solution.direction, solution.x)
+    return jax.tree.map(lambda u, g: jnp.where(nothing, g, u), u, grads)
