@@ -5,17 +5,20 @@ One idea: choose a direction, choose how far, repeat until a stated condition ho
 `init`/`update` pairs over pytrees.
 
 - Minimise a function:         `jopt.minimize(fun, x0)`, see `help(jopt.minimize)`
+- Fit residuals:               `jopt.least_squares(residual, x0)`
 - Train by hand:               `jopt.adam(1e-3)`, `jopt.chain(...)`, `jopt.apply_updates`
 - Named solvers:               `jopt.lbfgs()`, `jopt.gradient_descent()`, or `jopt.descent(direction, search)`
 - Learning rates:              `jopt.schedules`
 - How far along a direction:   `jopt.linesearch`
+- One variable:                `jopt.univariate`
 - Problems with known minima:  `jopt.problems`
 - Products with matrices:      `jopt.linalg`
+- Hessians and spectra:        `jopt.curvature`
 """
 
 from optax import apply_updates
 
-from jopt import linalg, linesearch, problems, schedules
+from jopt import curvature, linalg, linesearch, problems, schedules, univariate
 from jopt.combinators import chain
 from jopt.optimizers import (
     adadelta,
@@ -37,15 +40,33 @@ from jopt.solvers import (
     FixedStepState,
     History,
     Info,
+    LeastSquaresState,
+    MultistartResult,
     Objective,
     Point,
+    Residuals,
     Result,
     Stopping,
+    TrustRegionState,
+    bfgs,
     descent,
+    dfp,
+    dogleg,
     fixed_step,
+    gauss_newton_descent,
     gradient_descent,
     lbfgs,
+    least_squares,
+    levenberg_marquardt,
     minimize,
+    multistart,
+    newton,
+    newton_cg,
+    nonlinear_cg,
+    random_search,
+    trust_exact,
+    trust_ncg,
+    trust_region,
 )
 from jopt.status import SearchStatus, Status
 from jopt.transforms import (
@@ -63,14 +84,21 @@ from jopt.transforms import (
     scale_by_adam,
     scale_by_adamax,
     scale_by_amsgrad,
+    scale_by_bfgs,
+    scale_by_dfp,
+    scale_by_gauss_newton_cg,
     scale_by_lbfgs,
     scale_by_learning_rate,
     scale_by_line_search,
     scale_by_lion,
     scale_by_lp_adam,
+    scale_by_newton,
+    scale_by_newton_cg,
+    scale_by_nonlinear_cg,
     scale_by_rms,
     scale_by_rss,
     scale_by_schedule,
+    scale_by_sr1,
     scale_by_stddev,
     shifted_momentum,
     sign,
@@ -81,13 +109,17 @@ from jopt.types import GradientTransformation, LineSearch, Solver
 __version__ = "0.1.0"
 
 __all__ = [
-    "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "LineSearch", "Objective",
-    "Point", "Result", "SearchStatus", "Solver", "Status", "Stopping", "adadelta", "adagrad", "adam", "adamax",
-    "adamw", "add_decayed_weights", "add_noise", "amsgrad", "apply_updates", "chain", "clip", "clip_by_global_norm",
-    "clip_by_leaf_norm", "descent", "ema", "fixed_step", "gradient_descent", "identity", "lbfgs", "linalg",
-    "linesearch", "lion", "lookahead_momentum", "minimize", "momentum", "nadam", "nadamw", "nesterov", "problems",
+    "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "LeastSquaresState", "LineSearch",
+    "MultistartResult", "Objective", "Point", "Residuals", "Result", "SearchStatus", "Solver", "Status", "Stopping",
+    "TrustRegionState", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_noise", "amsgrad",
+    "apply_updates", "bfgs", "chain", "clip", "clip_by_global_norm", "clip_by_leaf_norm", "curvature", "descent", "dfp",
+    "dogleg", "ema", "fixed_step", "gauss_newton_descent", "gradient_descent", "identity", "lbfgs", "least_squares",
+    "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "momentum", "multistart",
+    "nadam", "nadamw", "nesterov", "newton", "newton_cg", "nonlinear_cg", "problems", "random_search",
     "reduce_on_plateau", "rmsprop", "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax",
-    "scale_by_amsgrad", "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_line_search", "scale_by_lion",
-    "scale_by_lp_adam", "scale_by_rms", "scale_by_rss", "scale_by_schedule", "scale_by_stddev", "schedules", "sgd",
-    "shifted_momentum", "sign", "trace",
+    "scale_by_amsgrad", "scale_by_bfgs", "scale_by_dfp", "scale_by_gauss_newton_cg", "scale_by_lbfgs",
+    "scale_by_learning_rate", "scale_by_line_search", "scale_by_lion", "scale_by_lp_adam", "scale_by_newton",
+    "scale_by_newton_cg", "scale_by_nonlinear_cg", "scale_by_rms", "scale_by_rss", "scale_by_schedule", "scale_by_sr1",
+    "scale_by_stddev", "schedules", "sgd", "shifted_momentum", "sign", "trace", "trust_exact", "trust_ncg",
+    "trust_region", "univariate",
 ]  # fmt: skip

@@ -28,6 +28,8 @@ class Status(enum.IntEnum):
     NONFINITE = 12
     UNBOUNDED = 13
     SADDLE = 14
+    MAXIMUM = 15
+    NO_BRACKET = 16
 
     @property
     def success(self) -> bool:
@@ -65,6 +67,8 @@ _ADVICE = {
     ),
     Status.UNBOUNDED: "The objective falls without bound along the path taken. Add a regulariser or bounds.",
     Status.SADDLE: "The gradient vanishes but the requested second-order check found negative curvature.",
+    Status.MAXIMUM: "The slope vanishes but the curvature is negative: a maximum. Start elsewhere, or ask for the safeguard.",
+    Status.NO_BRACKET: "The values at both ends have the same sign, so they bracket no zero. Choose other ends.",
 }
 
 
@@ -95,6 +99,38 @@ _SEARCH_ADVICE = {
     SearchStatus.INTERVAL_TOO_SMALL: "Failed: round-off keeps the bracket from shrinking to an acceptable step.",
     SearchStatus.NOT_DESCENT: "Failed: the slope at zero is not negative, so this is no descent direction.",
     SearchStatus.UNBOUNDED: "Failed: the value is minus infinity at the trial step, or falls for as far as the search goes.",
+}
+
+
+class KrylovStatus(enum.IntEnum):
+    """Why a solve with an operator ended (`jopt.linalg`); carried through compiled code as an int32 scalar."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    MAX_ITERATIONS = 2
+    NEGATIVE_CURVATURE = 3
+    BOUNDARY = 4
+    NONFINITE = 5
+    NOT_SYMMETRIC = 6
+    LITTLE_PROGRESS = 7
+    INDEFINITE_PRECONDITIONER = 8
+
+    @property
+    def advice(self) -> str:
+        """What happened."""
+        return _KRYLOV_ADVICE[self]
+
+
+_KRYLOV_ADVICE = {
+    KrylovStatus.RUNNING: "Still running.",
+    KrylovStatus.CONVERGED: "The residual is as small as asked.",
+    KrylovStatus.MAX_ITERATIONS: "The budget of products was spent first. Raise maxiter, or precondition.",
+    KrylovStatus.NEGATIVE_CURVATURE: "A direction with <d, A d> <= 0 was met, so A is not positive definite.",
+    KrylovStatus.BOUNDARY: "The step reached the trust-region boundary.",
+    KrylovStatus.NONFINITE: "A product or the right-hand side is not finite; the last finite iterate is returned.",
+    KrylovStatus.NOT_SYMMETRIC: "The operator is not symmetric: <u, A v> and <v, A u> differ. Symmetrise it.",
+    KrylovStatus.LITTLE_PROGRESS: "The model's value hardly falls any more, by the measure that was asked for.",
+    KrylovStatus.INDEFINITE_PRECONDITIONER: "The preconditioner is not positive definite: <r, M r> <= 0. Take |d| of a diagonal, or mend it.",
 }
 
 

@@ -9,12 +9,14 @@ least float32, so that half-precision trees are summed in float32. Functions tha
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 Tree = Any
 
@@ -126,6 +128,64 @@ def map_unzip(function: Callable[..., tuple[Any, ...]], outputs: int, a: Tree, *
     rows = zip(leaves, *(structure.flatten_up_to(b) for b in rest), strict=True)
     results = [function(*row) for row in rows]
     return tuple(structure.unflatten([result[i] for result in results]) for i in range(outputs))
+
+
+def ravel(a: Tree) -> tuple[jax.Array, Callable[[jax.Array], Tree]]:
+    """Return the tree as one vector of `scalar_dtype(a)`, leaf after leaf in the order of `jax.tree.leaves`, and the way back.
+
+    The way back takes a vector of shape (size,) and returns a tree with the dtypes of `a`. For dense methods on few
+    parameters; it copies.
+    """
+    leaves, structure = jax.tree.flatten(a)
+    dtype = scalar_dtype(a)
+    ends = list(itertools.accumulate((x.size for x in leaves), initial=0))
+
+    def unravel(vector: jax.Array) -> Tree:
+        parts = (vector[i:j].reshape(x.shape).astype(x.dtype) for i, j, x in zip(ends, ends[1:], leaves, strict=False))
+        return structure.unflatten(parts)
+
+    vector = jnp.concatenate([x.astype(dtype).ravel() for x in leaves]) if leaves else jnp.zeros(0, dtype)
+    return vector, unravel
+
+
+def stacked_vdot(rows: Tree, a: Tree) -> jax.Array:
+    """Return the inner products of k stacked trees with one, shape (k,), at highest precision.
+
+    `rows` is a tree like `a` whose leaves have a leading axis of length k.
+    """
+    dtype = scalar_dtype(a)
+
+    def leaf(r: jax.Array, x: jax.Array) -> jax.Array:
+        axes = tuple(range(x.ndim))
+        if is_sharded(x):  # a contraction over a dimension that is known to be spread needs to be told what comes out
+            return jnp.sum(_to(r, dtype) * _to(x, dtype)[None], axis=tuple(axis + 1 for axis in axes))
+        after = tuple(axis + 1 for axis in axes)
+        return jnp.tensordot(_to(r, dtype), _to(x, dtype), (after, axes), precision=jax.lax.Precision.HIGHEST)
+
+    return _total(jax.tree.map(leaf, rows, a), dtype)
+
+
+def stacked_sum(weights: jax.Array, rows: Tree) -> Tree:
+    """Return the sum of k stacked trees with weights of shape (k,), at highest precision.
+
+    Computed in at least float32, in the dtypes of `rows`.
+    """
+
+    def leaf(r: jax.Array) -> jax.Array:
+        dtype = wide(r.dtype)
+        total = jnp.tensordot(_to(weights, dtype), _to(r, dtype), 1, precision=jax.lax.Precision.HIGHEST)
+        return total.astype(r.dtype)
+
+    return jax.tree.map(leaf, rows)
+
+
+def is_sharded(x: Any) -> bool:
+    """Return whether an array is known, at trace time, to be spread over devices."""
+    if isinstance(x, Tracer):
+        spec = getattr(jax.typeof(x).sharding, "spec", ())
+        return any(axis is not None for axis in spec)
+    sharding = getattr(x, "sharding", None)  # an array of NumPy's has none
+    return sharding is not None and not sharding.is_fully_replicated
 
 
 def zeros_like(a: Tree, dtype: Any = None) -> Tree:
@@ -262,6 +322,7 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "map_unzip", "max_abs", "negative", "packing",
-    "scalar_dtype", "scale", "scaled_norm", "size", "strong", "sub", "vdot", "where", "wide", "zeros_like",
+    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
+    "negative", "packing", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_sum", "stacked_vdot", "strong",
+    "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -217,3 +217,31 @@ class Solver(Described, _SolverPair):
     objective once. The state holds what the next step needs; the info (`jopt.solvers.Info`) holds what the caller
     wants to know of this one: the point evaluated, whether it was accepted, and a status.
     """
+
+
+class _ByIdentity:
+    """A callable without a hash, as a static argument that is equal to itself alone."""
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self.fun = fun
+
+    def __call__(self, *args: Any) -> Any:
+        return self.fun(*args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.fun is other.fun
+
+    def __hash__(self) -> int:
+        return id(self.fun)
+
+
+def hashable(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, wrapped if it has no hash.
+
+    So it can be a static argument of `jax.jit`.
+    """
+    try:
+        hash(fun)
+    except TypeError:
+        return _ByIdentity(fun)
+    return fun

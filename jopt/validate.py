@@ -151,6 +151,20 @@ def given(function: str, argument: str, value: Any, *, hint: str = "") -> Any:
     return value
 
 
+def random_key(function: str, argument: str, value: Any) -> jax.Array:
+    """Check that a value is one random key, or a whole number to make one of; return the key."""
+    if isinstance(value, jax.Array):
+        typed = jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.shape == ()
+        if typed or (value.dtype == jnp.uint32 and value.ndim == 1):
+            return value
+        if jnp.issubdtype(value.dtype, jnp.integer) and value.shape == ():
+            return jax.random.key(value)
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return jax.random.key(value)
+    msg = f"{function}: {argument} must be one random key such as jax.random.key(0), or a whole number, got {value!r}."
+    raise TypeError(msg)
+
+
 def _one_number(value: Any) -> Any:
     """Refuse what `float` would read as a number: text, booleans, arrays of one entry."""
     if isinstance(value, (str, bytes, bool, np.bool_)) or getattr(value, "shape", ()) or _dtype_of(value) == jnp.bool_:

@@ -22,7 +22,16 @@ import jopt.transforms
 from jopt.combinators import chain
 
 # Directions that learn from points have a battery of their own.
-CURVED = {"quasi_newton", "conjugate", "newton", "line_search"}
+CURVED = {
+    "conjugate",
+    "dense_quasi_newton",
+    "forcing",
+    "hessian_free",
+    "line_search",
+    "newton",
+    "newton_cg",
+    "quasi_newton",
+}
 DTYPES = ("float32", "float64", "bfloat16")
 
 

@@ -121,3 +121,26 @@ def test_trees_that_differ_are_named_with_both_shapes():
     with pytest.raises(ValueError, match=r"\['b'\]"):
         tree.check_like("f", "updates", {"a": jnp.ones(3)}, "params", {"a": jnp.ones(3), "b": jnp.ones(2)})
     tree.check_like("f", "updates", A, "params", B)
+
+
+def test_stacked_trees_are_matrices_with_trees_for_rows():
+    rows = jax.tree.map(lambda *xs: jnp.stack(xs), *[nested_tree(jnp.float32, seed) for seed in (3, 4, 5)])
+    matrix = np.stack([raveled(jax.tree.map(lambda x, i=i: x[i], rows)) for i in range(3)])
+    v = nested_tree(jnp.float32, seed=6)
+    products = tree.stacked_vdot(rows, v)
+    np.testing.assert_allclose(products, matrix @ raveled(v), rtol=1e-5)
+    assert products.dtype == jnp.float32
+    total = tree.stacked_sum(jnp.array([1.0, -2.0, 0.5]), rows)
+    np.testing.assert_allclose(raveled(total), np.array([1.0, -2.0, 0.5]) @ matrix, rtol=1e-5, atol=1e-6)
+    assert jax.tree.map(jnp.result_type, total) == jax.tree.map(jnp.result_type, v)
+    half = {"a": jnp.ones((2, 4096), jnp.bfloat16)}
+    assert tree.stacked_vdot(half, {"a": half["a"][0]}).tolist() == [4096.0, 4096.0]  # summed in float32
+    assert tree.stacked_sum(jnp.ones(2), half)["a"].dtype == jnp.bfloat16
+
+
+def test_one_device_holds_no_sharded_array():
+    assert not tree.is_sharded(jnp.ones(3))
+    assert not tree.is_sharded(np.ones(3))
+    seen = []
+    jax.eval_shape(lambda x: seen.append(tree.is_sharded(x)) or x, jnp.ones(3))
+    assert seen == [False]

@@ -49,6 +49,22 @@ def test_traced_values_pass():
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey, int, np.int64, np.uint32, jax.numpy.asarray])
+def test_keys_and_whole_numbers_give_a_key(make):
+    key = validate.random_key("f", "key", make(3))
+    assert jax.random.bits(key) == jax.random.bits(jax.random.key(3))
+
+
+@pytest.mark.parametrize("value", [None, True, 0.5, "0", np.zeros(2, np.uint32)])
+def test_what_is_no_key_is_refused(value):
+    with pytest.raises(
+        TypeError, match=r"f: key must be one random key such as jax.random.key\(0\), or a whole number"
+    ):
+        validate.random_key("f", "key", value)
+    with pytest.raises(TypeError, match="f: key must be one random key"):
+        validate.random_key("f", "key", jax.random.split(jax.random.key(0)))
+
+
 def test_every_status_has_a_sentence():
     for kind in (Status, SearchStatus):
         for status in kind:

@@ -42,14 +42,14 @@ Test = Callable[[Trial, Trial], jax.Array]
 """`(start, trial) -> bool`, with `start` the trial at step 0."""
 
 
-def value_noise(noise: float | None, start: Trial) -> Scalar:
-    """Return the absolute error expected in a value near the start: eps^(2/3) |phi0| unless `noise` is given.
+def value_noise(noise: float | None, value: Scalar) -> Scalar:
+    """Return the absolute error expected in a value near this one: eps^(2/3) |value| unless `noise` is given.
 
     The exponent 2/3 stands between eps (rounding of one operation) and sqrt(eps) (where a quadratic's decrease shows in
     the slope); it covers the errors seen in practice, up to some thousands of eps.
     """
-    relative = float(jnp.finfo(start.value.dtype).eps) ** (2 / 3) if noise is None else noise
-    return relative * jnp.abs(start.value)
+    relative = float(jnp.finfo(value.dtype).eps) ** (2 / 3) if noise is None else noise
+    return relative * jnp.abs(value)
 
 
 def sufficient_decrease(decrease: float, noise: float | None) -> Test:
@@ -58,7 +58,7 @@ def sufficient_decrease(decrease: float, noise: float | None) -> Test:
     def test(start: Trial, trial: Trial) -> jax.Array:
         exact = trial.value <= start.value + decrease * trial.step * start.slope
         by_slope = trial.slope <= (2 * decrease - 1) * start.slope
-        return exact | (by_slope & (jnp.abs(trial.value - start.value) <= value_noise(noise, start)))
+        return exact | (by_slope & (jnp.abs(trial.value - start.value) <= value_noise(noise, start.value)))
 
     return test
 
@@ -75,7 +75,7 @@ def strong_curvature(curvature: float) -> Test:
 
 def no_rise(noise: float | None) -> Test:
     """Return the test that the value is not above phi(0), up to its noise."""
-    return lambda start, trial: trial.value <= start.value + value_noise(noise, start)
+    return lambda start, trial: trial.value <= start.value + value_noise(noise, start.value)
 
 
 def both(first: Test, second: Test) -> Test:

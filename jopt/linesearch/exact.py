@@ -102,7 +102,7 @@ def exact(
         closed = bracket.closed | far
         width = jnp.where(closed, high.step - low.step, jnp.inf)
         slow = width > ENOUGH_SHRINKING * bracket.width_before
-        within = _within(low, high, slow, value_noise(noise, start))
+        within = _within(low, high, slow, value_noise(noise, start.value))
         step = jnp.where(closed, within, _beyond(bracket.low, trial))
         stuck = closed & (width <= float(jnp.finfo(step.dtype).eps) * high.step)
         return Proposal(Bracket(low, high, closed, width, bracket.width), step, stuck)

@@ -117,7 +117,7 @@ def strong_wolfe(
     def refine(bracket: Bracket, start: Trial, trial: Trial) -> Proposal:
         decreased = sufficient(start, trial)
         modified = bracket.modified & ~(decreased & (trial.slope >= 0))
-        slack = value_noise(noise, start)
+        slack = value_noise(noise, start.value)
         tilted = modified & ~decreased & (trial.value <= bracket.low.value)
         tilt = jnp.where(tilted, decrease * start.slope, 0.0)
         low, high, t = (_tilted(end, tilt) for end in (bracket.low, bracket.high, trial))

@@ -10,11 +10,12 @@ a JAX backend before an objective is evaluated.
     learning.py     logistic and multinomial regression, a two-layer network, on given data; the Challenger data
     digits.py       scikit-learn's handwritten digits, and a regression and a network on them
     losses.py       the models and losses of these, as functions of parameters and data
+    nist/           nine nonlinear regressions with certified answers
     records.py      the record `Problem`, and how to make one
     registry.py     the problems by name
 """
 
-from jopt.problems import losses
+from jopt.problems import losses, nist
 from jopt.problems.catalogue import beale, booth, himmelblau, peaks, powell_singular, rosenbrock, wood
 from jopt.problems.digits import Digits, digits_network, digits_regression, load_digits
 from jopt.problems.learning import challenger, logistic_regression, multinomial_regression, two_layer_network
@@ -26,6 +27,6 @@ from jopt.problems.saddles import double_well, monkey_saddle, quartic_saddle
 __all__ = [
     "Digits", "Problem", "beale", "booth", "challenger", "digits_network", "digits_regression", "double_well",
     "finite_sum", "from_formula", "from_terms", "get", "himmelblau", "load_digits", "logistic_regression", "losses",
-    "monkey_saddle", "multinomial_regression", "names", "peaks", "powell_singular", "quadratic", "quartic_saddle",
+    "monkey_saddle", "multinomial_regression", "names", "nist", "peaks", "powell_singular", "quadratic", "quartic_saddle",
     "rosenbrock", "two_layer_network", "wood",
 ]  # fmt: skip

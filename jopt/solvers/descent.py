@@ -17,7 +17,6 @@ learnt (its state starts anew) and go along -g; when that fails as well the solv
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -29,23 +28,11 @@ from jopt.linesearch.conditions import value_noise
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
 from jopt.linesearch.machine import SearchState, check_parts
 from jopt.solvers.info import Info
-from jopt.solvers.objective import Objective, Point, as_objective
+from jopt.solvers.objective import Point, as_objective
+from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
+from jopt.solvers.steering import Turning, steer
 from jopt.status import SearchStatus, Status, first_of
-from jopt.transforms.quasi_newton import PairDirection
 from jopt.types import LineSearch, Params, Scalar, Solver, described
-
-# Accepted steps in a row that improve neither the value beyond rounding nor the gradient by half, after which the solve
-# counts as stalled. Well-behaved float32 problems were seen to need up to ten before they went on.
-STALL_LIMIT = 20
-STALL_GRADIENT = 0.5
-
-
-class _Floor(NamedTuple):
-    """The least value and gradient so far, and for how many accepted steps neither has fallen any more."""
-
-    value: Scalar
-    grad: Scalar
-    stalls: jax.Array
 
 
 class DescentState(NamedTuple):
@@ -77,7 +64,7 @@ class DescentState(NamedTuple):
     inner: Any
     steepest: jax.Array
     hopeless: jax.Array
-    floor: _Floor
+    floor: Floor
     resets: jax.Array
     started: jax.Array
     search: Any
@@ -106,7 +93,9 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
 
     Args:
       direction: a transformation whose output is a preconditioned gradient +B g, such as `scale_by_lbfgs()`,
-        `identity()` or any chain of first-order stages. It is asked once for each accepted point.
+        `scale_by_newton_cg()` or any chain of first-order stages. It is asked once for each accepted point, and gets
+        `value`, `grad`, `value_fn` and, if it calls it, `hvp`, the product with the Hessian there. A direction counts
+        its products in a field `nhev` of its state.
       search: a line search, such as `jopt.linesearch.strong_wolfe()`.
       first_trial: a strategy of `jopt.linesearch` that says where each search begins.
 
@@ -120,7 +109,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         msg = f"descent: direction must be a transformation, got {direction!r}; call its factory."
         raise TypeError(msg)
     check_parts("descent", search, first_trial)
-    steering = _steering(direction)
+    steering = steer(direction)
 
     def init(objective: Any, params: Params) -> DescentState:
         del objective
@@ -134,7 +123,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             inner=steering.init(params),
             steepest=jnp.bool_(False),
             hopeless=jnp.bool_(False),
-            floor=_Floor(jnp.full_like(one, jnp.inf), jnp.full_like(one, jnp.inf), jnp.zeros((), jnp.int32)),
+            floor=no_floor(one.dtype),
             resets=jnp.zeros((), jnp.int32),
             started=jnp.bool_(False),
             search=_packing(search, one)[0](search.init(jnp.zeros_like(one), -one, one)),
@@ -144,21 +133,22 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         objective = as_objective(objective)
         pack, unpack = _packing(search, state.value)
         searching = unpack(state.search)
-        point = objective.evaluate(tree.axpy(searching.step, state.direction, state.params))
+        point, hvp = steering.look(objective, tree.axpy(searching.step, state.direction, state.params), state.inner)
         searched = search.update(searching, point.value, tree.vdot(point.grad, state.direction))
         grad_norm = tree.max_abs(point.grad)
         step_norm = tree.max_abs(tree.sub(point.params, state.params))
         verdict = _judge(state, searched, point.value, grad_norm, step_norm)
         info = _report(state, point, grad_norm, step_norm, verdict)
-        floor = _find_floor(state, info)
+        floor = find_floor(state.floor, info)
 
         base = tree.where(
             verdict.moved, (point.params, point.grad, point.value), (state.params, state.grad, state.value)
         )
         params, grad, value = base
         here = Point(params, value, grad, None)
-        scaled, inner = steering.ask(objective, state, here, verdict)
-        course = _set_course(here, scaled, verdict.restart)
+        turning = Turning(verdict.moved, verdict.restart, state.started, state.params, state.grad, hvp)
+        answer = steering.ask(objective, state.inner, here, turning)
+        course = _set_course(here, answer.scaled, verdict.restart)
         turn = verdict.moved | verdict.restart
         trial = first_trial(
             FirstTrialInfo(
@@ -172,13 +162,13 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             )
         )
         begun = search.init(value, course.slope, trial.astype(value.dtype))
-        noise = value_noise(None, searching.start)
+        noise = value_noise(None, searching.start.value)
         after = DescentState(
             params=params,
             grad=grad,
             value=value,
             direction=tree.where(turn, course.direction, state.direction),
-            inner=inner,
+            inner=answer.inner,
             steepest=jnp.where(turn, verdict.restart, state.steepest),
             hopeless=jnp.where(verdict.restart, jnp.abs(searching.start.slope) <= noise, state.hopeless),
             floor=floor,
@@ -186,8 +176,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             started=jnp.bool_(True),
             search=tree.where(turn, pack(begun), pack(searched)),
         )
-        stalled = (info.status == Status.RUNNING) & (floor.stalls >= STALL_LIMIT)
-        return after, info._replace(status=jnp.where(stalled, Status.STALLED, info.status).astype(jnp.int32))
+        return after, info._replace(status=stalled_or(floor, info.status), nhev=answer.nhev)
 
     return Solver(init, step)
 
@@ -229,65 +218,6 @@ def _report(state: DescentState, point: Point, grad_norm: Scalar, step_norm: Sca
         status=verdict.status,
         nhev=jnp.zeros((), jnp.int32),
     )
-
-
-def _find_floor(state: DescentState, info: Info) -> _Floor:
-    """Compare with the least so far, not with the point before: within its noise a value falls every other step."""
-    value, floor = info.point.value, state.floor
-    lower = value < floor.value - float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
-    flatter = info.grad_norm < STALL_GRADIENT * floor.grad
-    return _Floor(
-        value=jnp.where(info.accepted & lower, value, floor.value),
-        grad=jnp.where(info.accepted & flatter, info.grad_norm, floor.grad),
-        stalls=jnp.where(info.accepted, jnp.where(lower | flatter, 0, floor.stalls + 1), floor.stalls),
-    )
-
-
-class _Steering(NamedTuple):
-    """A direction as the solver uses it.
-
-    Attributes:
-      init: `params -> inner`.
-      ask: `(objective, state, base, verdict) -> (scaled gradient, inner)`.
-    """
-
-    init: Callable[[Params], Any]
-    ask: Callable[[Objective, DescentState, Point, _Verdict], tuple[Params, Any]]
-
-
-def _steering(direction: optax.GradientTransformation) -> _Steering:
-    pairs: PairDirection | None = getattr(direction, "pairs", None)
-    return _steer_any(direction) if pairs is None else _steer_by_pairs(pairs)
-
-
-def _steer_by_pairs(direction: PairDirection) -> _Steering:
-    def ask(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
-        del objective
-        # A step without movement adds no pair and so leaves the state and B g as they were: no branch, and no copy of
-        # the history, which a branch or a select would make.
-        inner = direction.forget(state.inner, verdict.restart)
-        s, y = tree.sub(base.params, state.params), tree.sub(base.grad, state.grad)
-        return direction.update(base.grad, inner, s, y, verdict.moved & state.started)
-
-    return _Steering(direction.init, ask)
-
-
-def _steer_any(direction: optax.GradientTransformation) -> _Steering:
-    extended = optax.with_extra_args_support(direction)
-
-    def init(params: Params) -> Any:
-        return tree.strong(extended.init(params))
-
-    def ask(objective: Objective, state: DescentState, base: Point, verdict: _Verdict) -> tuple[Params, Any]:
-        def renew(inner: Any) -> tuple[Params, Any]:
-            extra = {"value": base.value, "grad": base.grad, "value_fn": objective.value}
-            scaled, new = extended.update(base.grad, inner, base.params, **extra)
-            return tree.cast(scaled, base.grad), tree.cast(new, inner)
-
-        inner = tree.where(verdict.restart, init(base.params), state.inner)
-        return jax.lax.cond(verdict.moved, renew, lambda inner: (base.grad, inner), inner)
-
-    return _Steering(init, ask)
 
 
 def _set_course(base: Point, scaled: Params, restart: jax.Array) -> _Course:

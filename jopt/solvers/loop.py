@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree
+from jopt.solvers import second_order
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Objective, Point
 from jopt.solvers.stopping import Stopping, default_gtol, judge
@@ -34,6 +35,21 @@ class History(NamedTuple):
     grad_norm: jax.Array
     step_norm: jax.Array
     nfev: jax.Array
+
+
+class Options(NamedTuple):
+    """What the loop does beside solving; static.
+
+    Attributes:
+      rows: length of the history, None without one.
+      second_order: "report" or "escape" where saddles are to be told from minima (`jopt.solvers.second_order`), or None.
+    """
+
+    rows: int | None = None
+    second_order: str | None = None
+
+
+PLAIN = Options()
 
 
 class LoopState(NamedTuple):
@@ -60,8 +76,8 @@ class LoopState(NamedTuple):
     history: History | None
 
 
-def begin(solver: Solver, objective: Objective, params: Params, rows: int | None) -> LoopState:
-    """Return the state before the first trip; nothing is evaluated. `rows` is the length of the history, if any."""
+def begin(solver: Solver, objective: Objective, params: Params, options: Options = PLAIN) -> LoopState:
+    """Return the state before the first trip; nothing is evaluated."""
     blank = objective.blank(params)
     zero = jnp.zeros((), jnp.int32)
     return LoopState(
@@ -72,11 +88,13 @@ def begin(solver: Solver, objective: Objective, params: Params, rows: int | None
         nit=zero,
         nfev=zero,
         nhev=zero,
-        history=None if rows is None else _blank_history(rows, blank.value.dtype),
+        history=None if options.rows is None else _blank_history(options.rows, blank.value.dtype),
     )
 
 
-def trip(solver: Solver, objective: Objective, stopping: Stopping, state: LoopState) -> LoopState:
+def trip(
+    solver: Solver, objective: Objective, stopping: Stopping, state: LoopState, options: Options = PLAIN
+) -> LoopState:
     """Make one step of the solver, judge it, keep the best point."""
     after, info = solver.step(objective, state.solver)
     first = state.nfev == 0
@@ -84,7 +102,12 @@ def trip(solver: Solver, objective: Objective, stopping: Stopping, state: LoopSt
     nit = state.nit + (info.accepted & ~first).astype(jnp.int32)
     gtol = _tolerance(stopping, state, info, first)
     status = judge(stopping, gtol, info, nit, nfev)
+    nhev = state.nhev + info.nhev
     passed = (status >= Status.CONVERGED) & (status <= Status.TARGET)
+    if options.second_order is not None:
+        found = second_order.look(objective, info.point, status, options.second_order)
+        status, nfev, nhev = found.status, nfev + found.nfev, nhev + found.nhev
+        after = tree.where(found.moved, solver.init(objective, found.params), after)
     finite = jnp.isfinite(info.point.value) & jnp.isfinite(info.grad_norm)
     better = first | passed | (finite & (info.point.value < state.best.value))
     return LoopState(
@@ -94,18 +117,30 @@ def trip(solver: Solver, objective: Objective, stopping: Stopping, state: LoopSt
         status=status,
         nit=nit,
         nfev=nfev,
-        nhev=state.nhev + info.nhev,
+        nhev=nhev,
         history=None if state.history is None else _record(state.history, info, nit, nfev),
     )
 
 
-def run(solver: Solver, objective: Objective, stopping: Stopping, params: Params, rows: int | None) -> LoopState:
+def run(solver: Solver, objective: Objective, stopping: Stopping, params: Params, options: Options) -> LoopState:
     """Run the solver from `params` until a status is reached; nothing in here raises."""
     return jax.lax.while_loop(
         lambda state: state.status == Status.RUNNING,
-        lambda state: trip(solver, objective, stopping, state),
-        begin(solver, objective, params, rows),
+        lambda state: trip(solver, objective, stopping, state, options),
+        begin(solver, objective, params, options),
     )
+
+
+def unrolled(
+    solver: Solver, objective: Objective, stopping: Stopping, params: Params, options: Options, trips: int
+) -> LoopState:
+    """Run the solver for a given number of trips, idle once a status is reached, so that JAX can go back through it."""
+
+    def body(state: LoopState, _: None) -> tuple[LoopState, None]:
+        running = state.status == Status.RUNNING
+        return jax.lax.cond(running, lambda s: trip(solver, objective, stopping, s, options), lambda s: s, state), None
+
+    return jax.lax.scan(body, begin(solver, objective, params, options), None, length=trips)[0]
 
 
 def _tolerance(stopping: Stopping, state: LoopState, info: Info, first: jax.Array) -> Scalar:

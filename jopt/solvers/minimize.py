@@ -8,15 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 import optax
-from jax.core import Tracer
 
-from jopt import tree
-from jopt.solvers import loop, methods, stopping
+from jopt import tree, validate
+from jopt.solvers import calls, implicit, loop, methods, stopping
 from jopt.solvers.fixed_step import fixed_step
 from jopt.solvers.objective import Objective
-from jopt.solvers.result import Result, make_result
+from jopt.solvers.result import Result
+from jopt.solvers.second_order import ACTIONS
 from jopt.types import Params, Solver
 
 
@@ -35,6 +34,9 @@ def minimize(
     maxiter: int = 1000,
     maxfev: int | None = None,
     history: bool = False,
+    second_order: str | None = None,
+    derivative: str = "implicit",
+    trust_unconverged: bool = False,
 ) -> Result:
     """Minimise a smooth function of a pytree.
 
@@ -60,6 +62,14 @@ def minimize(
       maxfev: evaluations at most, >= 1; None sets no limit.
       history: whether to record value, gradient norm, step and evaluations at each accepted point. The arrays have
         maxiter + 1 rows, so `maxiter` must then be a Python number.
+      second_order: what to do where the gradient test holds: None ends with CONVERGED; "report" looks for negative
+        curvature by Lanczos, at most 32 Hessian-vector products, and ends with SADDLE if it finds some; "escape" then goes
+        on from a lower point along it.
+      derivative: how the result is differentiated with respect to `args`. "implicit": by the implicit function theorem, in
+        both modes, at the cost of one linear solve with the Hessian. "unrolled": back or forth through the loop, which
+        then makes `maxfev` trips, a Python number; the derivative with respect to `x0` too is then that of the loop.
+      trust_unconverged: whether implicit derivatives of a solve that did not end CONVERGED are computed as if it had,
+        instead of being NaN.
 
     Returns:
       A `Result`. `success` is true only if the test that ended the solve holds at the point returned; `message` says
@@ -75,15 +85,16 @@ def minimize(
       >>> bool(jnp.allclose(result.x, 3.0, atol=1e-3)), bool(result.success)
       (True, True)
     """
-    if not callable(fun):
-        msg = f"minimize: fun must be a function of the parameters, got {fun!r}."
-        raise TypeError(msg)
+    static = calls.as_static("minimize", "fun", fun)
     solver = as_solver(method)
     limits = stopping.check("minimize", stopping.Stopping(gtol, xtol, ftol, frtol, target, maxiter, maxfev))
     params = tree.as_parameters("minimize", "x0", x0)
-    rows = _history_rows(maxiter) if history else None
-    args = _checked_args(args if isinstance(args, tuple) else (args,))
-    return _solve(_hashable(fun), solver, has_aux, rows, params, args, limits)
+    options = loop.Options(
+        rows=calls.history_rows("minimize", maxiter) if history else None,
+        second_order=second_order and validate.choice("minimize", "second_order", second_order, ACTIONS),
+    )
+    rule = implicit.check("minimize", derivative, trust_unconverged, maxfev)
+    return _solve(static, solver, has_aux, options, rule, params, calls.as_args("minimize", args), limits)
 
 
 def as_solver(method: Any) -> Solver:
@@ -107,49 +118,15 @@ def as_solver(method: Any) -> Solver:
     raise TypeError(msg)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _solve(
-    fun: Any, solver: Solver, has_aux: bool, rows: int | None, params: Params, args: Any, limits: stopping.Stopping
+    fun: Any,
+    solver: Solver,
+    has_aux: bool,
+    options: loop.Options,
+    rule: implicit.Rule,
+    params: Params,
+    args: Any,
+    limits: stopping.Stopping,
 ) -> Result:
-    return make_result(loop.run(solver, Objective(fun, args, has_aux), limits, params, rows))
-
-
-def _checked_args(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments, or raise naming the leaf that is not an array or a number."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
-        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
-            where = jax.tree_util.keystr(path)
-            msg = f"minimize: args{where} must be an array or a number, got {leaf!r}; bind it to fun, as by functools.partial."
-            raise TypeError(msg)
-    return args
-
-
-class _ByIdentity:
-    """A callable without a hash, as a static argument that is equal to itself alone."""
-
-    def __init__(self, fun: Callable[..., Any]) -> None:
-        self.fun = fun
-
-    def __call__(self, *args: Any) -> Any:
-        return self.fun(*args)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.fun is other.fun
-
-    def __hash__(self) -> int:
-        return id(self.fun)
-
-
-def _hashable(fun: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        hash(fun)
-    except TypeError:
-        return _ByIdentity(fun)
-    return fun
-
-
-def _history_rows(maxiter: Any) -> int:
-    if isinstance(maxiter, Tracer):
-        msg = "minimize: history=True needs maxiter as a Python number, since it is the length of arrays; got a traced value."
-        raise TypeError(msg)
-    return int(maxiter) + 1
+    return implicit.solve(solver, Objective(fun, args, has_aux), limits, params, options, rule)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The user's function, checked once at trace time, with value and gradient from one evaluation."""
+"""The user's function, checked once at trace time: value and gradient, and products with the Hessian, from one evaluation."""
 
 from __future__ import annotations
 
@@ -48,6 +48,28 @@ class Objective(NamedTuple):
         Raises:
           TypeError: at trace time, if the value is not a real scalar.
         """
+        grad, (value, aux) = self._gradient(params)
+        return Point(params, value, grad, aux)
+
+    def linearize(self, params: Params) -> tuple[Point, Callable[[Params], Params]]:
+        """Return the point as `evaluate` does, and v -> H v there, from one linearisation of the gradient.
+
+        The nonlinear part is computed once; each product then costs the linear part alone. Differentiated forward over
+        reverse, or reverse over reverse where a part of `fun` has a reverse rule alone (`jax.custom_vjp`).
+
+        Raises:
+          TypeError: at trace time, if the value is not a real scalar.
+        """
+        try:
+            grad, hvp, (value, aux) = jax.linearize(self._gradient, params, has_aux=True)
+        except TypeError as error:
+            if "custom_vjp" not in str(error):
+                raise
+            grad, pull, (value, aux) = jax.vjp(self._gradient, params, has_aux=True)
+            return Point(params, value, grad, aux), lambda v: pull(v)[0]
+        return Point(params, value, grad, aux), hvp
+
+    def _gradient(self, params: Params) -> tuple[Params, tuple[Scalar, Any]]:
         dtype = tree.scalar_dtype(params)
 
         def fun(params: Params) -> tuple[Scalar, Any]:
@@ -55,7 +77,7 @@ class Objective(NamedTuple):
             return _checked(value).astype(dtype), aux
 
         (value, aux), grad = jax.value_and_grad(fun, has_aux=True)(params)
-        return Point(params, value, grad, aux)
+        return grad, (value, aux)
 
     def value(self, params: Params) -> Scalar:
         """Return the value alone."""

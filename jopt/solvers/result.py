@@ -69,9 +69,16 @@ class Result(NamedTuple):
             raise RuntimeError(msg)
         return self
 
+    def _is_concrete(self) -> bool:
+        """Return whether there is a status to read: not under `jit`, and not in a tangent, whose status is a float0."""
+        status = self.status
+        return (
+            isinstance(status, (jax.Array, np.ndarray)) and not isinstance(status, Tracer) and status.dtype == np.int32
+        )
+
     def __repr__(self) -> str:
         rows = {name: value for name, value in self._asdict().items() if name != "state" and value is not None}
-        if isinstance(self.status, (jax.Array, np.ndarray)) and not isinstance(self.status, Tracer):
+        if self._is_concrete():
             rows = {"message": self.message, "reason": _names(np.asarray(self.status))} | rows
         width = max(map(len, rows))
         return "\n".join(f"{name:>{width}}: {value}" for name, value in rows.items())

@@ -22,6 +22,9 @@ def bowl(x):
 ONE_COPY = {
     "lbfgs": "lbfgs",
     "gradient-descent": "gradient-descent",
+    "bfgs": "bfgs",
+    "dfp": "dfp",
+    "nonlinear-cg": "nonlinear-cg",
     "hager-zhang": jopt.lbfgs(search=jopt.linesearch.hager_zhang()),
     "weak-wolfe": jopt.lbfgs(search=jopt.linesearch.weak_wolfe()),
     "backtracking": jopt.lbfgs(search=jopt.linesearch.backtracking()),
@@ -77,6 +80,16 @@ def test_lbfgs_carries_at_most_2m_plus_5_arrays(memory):
 
 def test_gradient_descent_carries_five_arrays():
     assert carried_arrays("gradient-descent") == 5
+
+
+@pytest.mark.parametrize("beta", ["hestenes-stiefel", "hager-zhang"])
+def test_nonlinear_conjugate_gradients_carry_one_array_more(beta):
+    assert carried_arrays(jopt.nonlinear_cg(beta)) == 6
+
+
+@pytest.mark.parametrize("method", ["bfgs", "dfp"])
+def test_dense_quasi_newton_methods_carry_one_matrix_more(method):
+    assert carried_arrays(method) == SIZE + 5
 
 
 def test_half_the_history_in_bfloat16():
@@ -140,7 +153,7 @@ def test_tests_that_were_not_asked_for_are_absent_from_the_program():
 
     def loop_of(x, **settings):
         objective = jopt.Objective(bowl)
-        return loop.run(jopt.lbfgs(), objective, jopt.Stopping(**settings), x, None).status
+        return loop.run(jopt.lbfgs(), objective, jopt.Stopping(**settings), x, loop.PLAIN).status
 
     plain = operations()
     for name in ("xtol", "ftol", "frtol", "target", "maxfev"):

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the calls that solve do with their arguments before anything is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from jopt.types import hashable
+
+
+def as_static(function: str, argument: str, fun: Any) -> Callable[..., Any]:
+    """Return a function that can be a static argument of `jax.jit`.
+
+    Raises:
+      TypeError: if `fun` cannot be called.
+    """
+    if not callable(fun):
+        msg = f"{function}: {argument} must be a function of the parameters, got {fun!r}."
+        raise TypeError(msg)
+    return hashable(fun)
+
+
+def as_args(function: str, args: Any) -> tuple[Any, ...]:
+    """Return the further arguments as a tuple; one argument alone need not be wrapped.
+
+    Raises:
+      TypeError: naming the leaf that is not an array or a number.
+    """
+    args = args if isinstance(args, tuple) else (args,)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+            where = jax.tree_util.keystr(path)
+            msg = f"{function}: args{where} must be an array or a number, got {leaf!r}; bind it to the function, as by functools.partial."
+            raise TypeError(msg)
+    return args
+
+
+def history_rows(function: str, maxiter: Any) -> int:
+    """Return the length of a history.
+
+    Raises:
+      TypeError: if `maxiter` is traced.
+    """
+    if isinstance(maxiter, Tracer):
+        msg = f"{function}: maxiter must be a Python number with history=True, since it is the length of arrays; got a traced value."
+        raise TypeError(msg)
+    return int(maxiter) + 1

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The user's residuals, checked once at trace time: cost, gradient and linear model from one evaluation.
+
+    cost(x) = 1/2 f_scale^2 sum_i rho((r_i(x) / f_scale)^2),   1/2 |r(x)|^2 for the linear loss
+    model(d) = 1/2 |J~ d + r~|^2,   its gradient at 0 is the cost's
+
+`r` is linearised once: v -> J v is that linear map, u -> J'u its transpose. The residual itself stands once in the
+program, however many products are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jopt import tree
+from jopt.solvers.objective import Objective, Point
+from jopt.solvers.robust import Weighted, weigh
+from jopt.types import Params, Scalar
+
+
+class LinearModel(NamedTuple):
+    """The residuals near a point, as the loss weighs them.
+
+    Attributes:
+      residual: r~, a tree like r.
+      forward: v -> J~ v, from a tree like params to one like r.
+      backward: u -> J~' u, the other way.
+    """
+
+    residual: Any
+    forward: Callable[[Params], Any]
+    backward: Callable[[Any], Params]
+
+
+class Residuals(NamedTuple):
+    """Residuals of the parameters, and the loss that weighs them.
+
+    Attributes:
+      fun: `fun(params, *args)` giving a tree of real floating arrays, the residuals before they are squared.
+      args: further arguments, passed on as they are.
+      loss: a name in `jopt.solvers.robust.LOSSES`.
+      f_scale: > 0: the size from which on a residual counts as an outlier, a scalar; not used by the linear loss.
+    """
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    loss: str = "linear"
+    f_scale: Any = 1.0
+
+    def residual(self, params: Params) -> Any:
+        """Return the residuals, a tree, in the dtype of the parameters' scalars.
+
+        Raises:
+          TypeError: at trace time, if they are a scalar, or not real floating arrays.
+        """
+        out = self.fun(params, *self.args)
+        return jax.tree.map(lambda r: r.astype(tree.scalar_dtype(params)), _checked(out))
+
+    def evaluate(self, params: Params) -> Point:
+        """Return the point with its cost, gradient and, as aux, the residuals, from one evaluation."""
+        residual, backward = jax.vjp(self.residual, params)
+        weighted = weigh(self.loss, self.f_scale, residual)
+        return Point(params, weighted.value, backward(weighted.pull)[0], residual)
+
+    def value(self, params: Params) -> Scalar:
+        """Return the cost alone."""
+        return weigh(self.loss, self.f_scale, self.residual(params)).value
+
+    def blank(self, params: Params) -> Point:
+        """Return a point with the structure of `evaluate(params)`, of infinite value, without evaluating."""
+        shapes = jax.eval_shape(self.residual, params)
+        return Point(
+            params=params,
+            value=jnp.full((), jnp.inf, tree.scalar_dtype(params)),
+            grad=tree.zeros_like(params),
+            aux=jax.tree.map(lambda r: jnp.zeros(r.shape, r.dtype), shapes),
+        )
+
+    def linearize(self, params: Params) -> tuple[Any, Weighted, LinearModel]:
+        """Return the residuals, what the loss makes of them, and the model, from one linearisation."""
+        residual, forward = jax.linearize(self.residual, params)
+        transposed = jax.linear_transpose(forward, params)
+        weighted = weigh(self.loss, self.f_scale, residual)
+        rows = weighted.rows
+        model = LinearModel(
+            residual=weighted.residual,
+            forward=lambda v: _times(rows, forward(v)),
+            backward=lambda u: transposed(_times(rows, u))[0],
+        )
+        return residual, weighted, model
+
+    def bend(self, params: Params, v: Params) -> Any:
+        """Return the second derivative of t -> r(params + t v) at 0, a tree like r; the rows are not weighted."""
+
+        def velocity(x: Params) -> Any:
+            return jax.jvp(self.residual, (x,), (v,))[1]
+
+        return jax.jvp(velocity, (params,), (v,))[1]
+
+
+def as_residuals(solver: str, objective: Any) -> Residuals:
+    """Return `objective` if it is `Residuals` already, otherwise those of a function without further arguments.
+
+    Raises:
+      TypeError: for the scalar objective of `minimize`.
+    """
+    if isinstance(objective, Objective):
+        msg = f"{solver}: objective must be residuals, got a scalar objective; call jopt.least_squares, not jopt.minimize."
+        raise TypeError(msg)
+    return objective if isinstance(objective, Residuals) else Residuals(objective)
+
+
+def dense_jacobian(model: LinearModel, params: Params) -> jax.Array:
+    """Return J~, shape (m, n): n products with J where n <= m, otherwise m products with J'."""
+    x, unravel = tree.ravel(params)
+    r, unravel_r = tree.ravel(model.residual)
+    if x.size <= r.size:
+        columns = jax.vmap(lambda e: tree.ravel(model.forward(unravel(e)))[0].astype(x.dtype))
+        return columns(jnp.eye(x.size, dtype=x.dtype)).T
+    rows = jax.vmap(lambda e: tree.ravel(model.backward(unravel_r(e)))[0].astype(x.dtype))
+    return rows(jnp.eye(r.size, dtype=r.dtype))
+
+
+def _times(rows: Any, a: Any) -> Any:
+    return a if rows is None else jax.tree.map(jnp.multiply, rows, a)
+
+
+def _checked(out: Any) -> Any:
+    """Return the residuals as arrays, or raise naming what is wrong with them."""
+    leaves = jax.tree_util.tree_leaves_with_path(out)
+    for path, leaf in leaves:
+        array = jnp.asarray(leaf)
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            hint = "return real and imaginary parts" if jnp.iscomplexobj(array) else "return floating numbers"
+            msg = f"least_squares: residual{jax.tree_util.keystr(path)} must be real floating arrays, got {array.dtype}{list(array.shape)}; {hint}."
+            raise TypeError(msg)
+    if len(leaves) == 1 and jnp.shape(leaves[0][1]) == ():
+        msg = (
+            "least_squares: residual must return the residuals before they are squared, an array or a tree of arrays, got a scalar; "
+            "return the vector r of the cost 1/2 sum(r**2), or hand a scalar objective to jopt.minimize."
+        )
+        raise TypeError(msg)
+    if not tree.size(jax.tree.map(jnp.asarray, out)):
+        msg = "least_squares: residual must return at least one number, got an empty tree."
+        raise TypeError(msg)
+    return jax.tree.map(jnp.asarray, out)

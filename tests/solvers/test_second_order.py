@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saddles told from minima on request, by every kind of method, and left."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from marker import copies, marked
+
+import jopt
+from jopt import Status
+
+
+def ridge(x):
+    return x[0] ** 2 - x[1] ** 2 + x[1] ** 4
+
+
+ON_THE_RIDGE = jnp.array([1.0, 0.0])
+
+
+def solve(fun, x0, second_order, method="trust-ncg", **limits):
+    return jopt.minimize(fun, x0, method=method, gtol=1e-10, second_order=second_order, **limits)
+
+
+@pytest.mark.parametrize("method", ["trust-ncg", "lbfgs"])
+def test_on_the_ridge_of_a_saddle_the_check_sees_what_the_gradient_does_not(method):
+    blind = solve(ridge, ON_THE_RIDGE, None, method)
+    assert Status(int(blind.status)) is Status.CONVERGED
+    np.testing.assert_allclose(blind.x, 0.0, atol=1e-10)
+    told = solve(ridge, ON_THE_RIDGE, "report", method)
+    assert Status(int(told.status)) is Status.SADDLE
+    assert not bool(told.success)
+    np.testing.assert_array_equal(told.x, blind.x)
+    assert int(told.nhev) == int(blind.nhev) + 2, "Lanczos exhausts two dimensions with two products"
+    away = solve(ridge, ON_THE_RIDGE, "escape", method)
+    assert Status(int(away.status)) is Status.CONVERGED
+    np.testing.assert_allclose(np.abs(away.x), [0.0, 0.5**0.5], atol=1e-9)
+    assert float(away.fun) == pytest.approx(-0.25)
+    assert int(away.nfev) > int(blind.nfev) + 2
+
+
+def test_a_minimum_stays_a_minimum():
+    for action in ("report", "escape"):
+        result = solve(lambda x: jnp.sum((x - 1) ** 2), jnp.zeros(3), action)
+        assert Status(int(result.status)) is Status.CONVERGED
+        np.testing.assert_allclose(result.x, 1.0)
+
+
+def test_a_flat_minimum_is_no_saddle():
+    result = solve(lambda x: jnp.sum(x**4), jnp.ones(2), "report")
+    assert Status(int(result.status)) is Status.CONVERGED
+
+
+def test_the_monkey_saddle_is_left_where_its_curvature_shows():
+    monkey = jopt.problems.get("monkey_saddle").fun
+    # On the axis the gradient never points off it; the curvature across is -6 x.
+    blind = solve(monkey, jnp.array([0.1, 0.0]), None)
+    assert Status(int(blind.status)) is Status.CONVERGED
+    away = solve(monkey, jnp.array([0.1, 0.0]), "escape")
+    assert Status(int(away.status)) is Status.UNBOUNDED
+    assert float(away.fun) < -1e10
+
+
+def test_a_start_that_is_a_saddle():
+    result = solve(ridge, jnp.zeros(2), "escape")
+    assert bool(result.success)
+    assert float(result.fun) == pytest.approx(-0.25)
+
+
+def test_limits_hold_on_the_way_from_saddle_to_saddle():
+    result = solve(lambda x: -jnp.sum(x**2), jnp.zeros(2), "escape", maxiter=5)
+    assert Status(int(result.status)) in (Status.MAX_ITERATIONS, Status.UNBOUNDED)
+
+
+def test_lanes_of_a_batch_are_judged_by_themselves():
+    starts = jnp.array([[1.0, 0.0], [1.0, 0.5]])
+    batch = jax.vmap(lambda x: solve(ridge, x, "report"))(starts)
+    assert [Status(int(s)) for s in batch.status] == [Status.SADDLE, Status.CONVERGED]
+
+
+def test_without_a_request_nothing_is_added_to_the_program():
+    fun = marked(ridge)
+    assert copies(lambda x: solve(fun, x, None), ON_THE_RIDGE) == 1
+    assert copies(lambda x: solve(fun, x, "report"), ON_THE_RIDGE) == 2
+
+
+def test_errors():
+    with pytest.raises(
+        ValueError, match=r"minimize: second_order must be one of 'escape', 'report', got 'reprot'.*'report'"
+    ):
+        solve(ridge, ON_THE_RIDGE, "reprot")
