@@ -5,9 +5,12 @@ One idea: choose a direction, choose how far, repeat until a stated condition ho
 `init`/`update` pairs over pytrees.
 
 - Minimise a function:         `jopt.minimize(fun, x0)`, see `help(jopt.minimize)`
+- From many starts:            `jopt.multistart(fun, starts)`, `jopt.random_search(fun, box, key)`
 - Fit residuals:               `jopt.least_squares(residual, x0)`
 - Train by hand:               `jopt.adam(1e-3)`, `jopt.chain(...)`, `jopt.apply_updates`
-- Named solvers:               `jopt.lbfgs()`, `jopt.gradient_descent()`, or `jopt.descent(direction, search)`
+- Solvers for any size:        `jopt.trust_ncg()`, `jopt.newton_cg()`, `jopt.lbfgs()`, `jopt.nonlinear_cg()`
+- Solvers for few parameters:  `jopt.trust_exact()`, `jopt.dogleg()`, `jopt.newton()`, `jopt.bfgs()`, `jopt.dfp()`
+- Solvers put together:        `jopt.descent(direction, search)`, `jopt.trust_region(subproblem)`
 - Learning rates:              `jopt.schedules`
 - How far along a direction:   `jopt.linesearch`
 - One variable:                `jopt.univariate`

@@ -58,16 +58,19 @@ _ADVICE = {
         "Raise gtol, use float64, or subtract a constant offset from the objective."
     ),
     Status.SEARCH_FAILED: (
-        "The line search found no acceptable step, even along the negative gradient. "
-        "Check the gradient (a non-smooth or noisy objective, or a wrong custom derivative), or use float64."
+        "No acceptable step was found, however short: round-off is larger than gtol asks for (raise gtol, use float64), or "
+        "the gradient is not that of the value (a non-smooth or noisy objective, a wrong custom derivative)."
     ),
     Status.NONFINITE: (
-        "The objective or its gradient is not finite where it is needed. The finite point of least value is returned (the "
+        "The objective, its gradient or its curvature is not finite where it is needed. The finite point of least value is returned (the "
         "start, if there is none); start elsewhere, use a smaller step, or keep the objective inside its domain."
     ),
     Status.UNBOUNDED: "The objective falls without bound along the path taken. Add a regulariser or bounds.",
-    Status.SADDLE: "The gradient vanishes but the requested second-order check found negative curvature.",
-    Status.MAXIMUM: "The slope vanishes but the curvature is negative: a maximum. Start elsewhere, or ask for the safeguard.",
+    Status.SADDLE: (
+        "The gradient vanishes but the requested second-order check found negative curvature. "
+        'Go on from there with second_order="escape", or start elsewhere.'
+    ),
+    Status.MAXIMUM: "The slope vanishes but the curvature is negative: a maximum. Start elsewhere; a safeguarded method then descends.",
     Status.NO_BRACKET: "The values at both ends have the same sign, so they bracket no zero. Choose other ends.",
 }
 

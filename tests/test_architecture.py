@@ -20,7 +20,7 @@ PACKAGE = ROOT / "jopt"
 # From left to right; a room imports only from groups to the left of its own.
 ORDER = [
     {"types", "status", "validate"},
-    {"tree"},
+    {"tree", "report"},
     {"schedules", "linalg", "linesearch", "univariate", "problems"},
     {"curvature"},
     {"transforms", "autodiff"},

@@ -58,6 +58,10 @@ def test_from_the_left_of_the_inflection_newton_goes_to_the_maximum_and_says_so(
     assert float(record.x) == pytest.approx(-1.0)
     assert float(record.curvature) < 0
     assert "maximum" in record.message
+    asked = univariate.newton(cubic, -1.0, safeguard=True)  # a start at the maximum: nothing to ask for but another one
+    assert status(asked) is Status.MAXIMUM
+    assert "Start elsewhere" in asked.message
+    assert "ask for" not in asked.message
     safe = univariate.newton(cubic, 0.5, safeguard=True)
     assert status(safe) is Status.CONVERGED
     assert float(safe.x) == pytest.approx(3.0)
@@ -107,6 +111,14 @@ def test_gtol_is_the_slope_at_the_answer(gtol):
     assert (slopes[:-1] > gtol).all()
 
 
+def kinked(t):
+    return (t - 1.0) ** 2 + 1e-9 * jnp.abs(t - 1.0)
+
+
+def stiff(t):  # at 1 the slope is 1 and the step 1e-20
+    return t + 0.5e20 * (t - 1.0) ** 2
+
+
 @pytest.mark.parametrize(
     ("fun", "start", "settings", "expected"),
     [
@@ -116,25 +128,25 @@ def test_gtol_is_the_slope_at_the_answer(gtol):
         (lambda t: t, 1.0, {"safeguard": True}, Status.MAX_ITERATIONS),
         (lambda t: jnp.log(t), 3e-320, {"safeguard": True}, Status.UNBOUNDED),
         (lambda t: jnp.where(t == 1.0, 0.0 * t - jnp.inf, t), 1.0, {}, Status.UNBOUNDED),
-        (lambda t: (t - 1.0) ** 2 + 1e-9 * jnp.abs(t - 1.0), 1e8, {"gtol": 0.0}, None),
+        (kinked, 1e8, {"gtol": 0.0}, Status.MAX_ITERATIONS),  # from one side of the kink to the other
+        (kinked, 1e8, {"gtol": 0.0, "safeguard": True}, Status.STALLED),  # no step is short enough
+        (stiff, 1.0, {}, Status.STALLED),
+        (stiff, 1.0, {"safeguard": True}, Status.STALLED),
     ],
 )
 def test_newton_says_why_it_ends(fun, start, settings, expected):
     record = univariate.newton(fun, start, **settings)
-    if expected is not None:
-        assert status(record) is expected
-        assert not bool(record.success)
+    assert status(record) is expected
+    assert not bool(record.success)
     assert np.isfinite(record.x)
 
 
-def test_a_tolerance_below_round_off_stalls():
-    def fun(t):
-        return jnp.exp(t) - 3.3 * t  # no float has exp(t) = 3.3
-
-    for record in (univariate.newton(fun, 1.0, gtol=0.0), univariate.newton(fun, 1.0, gtol=0.0, safeguard=True)):
-        assert status(record) in {Status.STALLED, Status.CONVERGED}
-        assert float(record.x) == pytest.approx(np.log(3.3), rel=1e-14)
-    assert status(univariate.newton(lambda t: (t + 1e-5) ** 2, 1e12, gtol=0.0)) in {Status.STALLED, Status.CONVERGED}
+def test_a_secant_step_below_round_off_stalls():
+    record = univariate.secant(stiff, 1.0 + 2.0**-20, 1.0, gtol=0.5)
+    assert status(record) is Status.STALLED
+    assert not bool(record.success)
+    assert (float(record.x), float(record.slope), int(record.nfev)) == (1.0, 1.0, 2)
+    assert "below round-off" in record.message
 
 
 def test_an_exact_start_needs_no_step():
@@ -305,8 +317,10 @@ def test_statuses_of_a_bracketed_minimum(method):
     assert status(hole) is Status.NONFINITE
     assert float(hole.x) == pytest.approx(2 + 4 * (3 - 5**0.5) / 2)  # the first point
     assert np.isfinite(hole.value)
-    record = method(fun, -1.0, 2.0**0.5, 1.0, xtol=0.0, rtol=0.0, maxiter=5000)
-    assert status(record) in {Status.STALLED, Status.STEP}
+    stalled = method(lambda t: jnp.abs(t - 1.3), 1.0, 2.0, xtol=0.0, rtol=0.0)  # no number left between the points
+    assert status(stalled) is Status.STALLED
+    assert not bool(stalled.success)
+    np.testing.assert_allclose([stalled.low, stalled.x, stalled.high], 1.3, rtol=1e-15)
     monotone = method(fun, 1.0, 2.0, 1.0)
     assert status(monotone) is Status.STEP
     assert float(monotone.x) == pytest.approx(1.0, abs=1e-6)
@@ -314,7 +328,76 @@ def test_statuses_of_a_bracketed_minimum(method):
     assert float(barrier.x) == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("method", [univariate.golden_section, univariate.brent_minimum])
+def test_an_infinite_value_is_no_minimum(method):
+    def fun(t, low, high):
+        return jnp.where((t < low) | (t > high), jnp.inf, (t - 0.5 * (low + high)) ** 2)
+
+    for domain in ((0.9, 1.0), (2.0, 3.0)):  # neither is met
+        record = method(fun, 0.0, 1.0, domain)
+        assert status(record) is Status.NONFINITE
+        assert not bool(record.success)
+        assert float(record.value) == np.inf
+    stuck = method(fun, 1.0, 2.0, (3.0, 4.0), xtol=0.0, rtol=0.0)
+    assert status(stuck) is Status.NONFINITE
+    for domain in ((0.5, 0.7), (0.3, 0.5)):  # one of the first two points is within
+        record = method(fun, 0.0, 1.0, domain)
+        assert status(record) is Status.STEP
+        assert float(record.x) == pytest.approx(0.5 * sum(domain), abs=1e-6)
+    left = method(fun, 0.0, 1.0, (0.0, 0.1))  # golden section goes to the left of two infinite points, Brent stays
+    assert (status(left), bool(left.success)) in [(Status.STEP, True), (Status.NONFINITE, False)]
+    assert bool(left.success) == np.isfinite(left.value)
+
+
 # What all share.
+
+WIDE = np.float32(3e38)  # the difference of the ends overflows
+
+
+@pytest.mark.parametrize("method", [univariate.bisection, univariate.brent_zero])
+def test_a_zero_is_found_between_ends_whose_difference_overflows(method):
+    def fun(t, zero):
+        return t - zero
+
+    for zero in (np.float32(1e-3), np.float32(-2.5e38), np.float32(2.5e38)):
+        record = method(fun, -WIDE, WIDE, zero, xtol=1e-6, rtol=1e-6, maxiter=200)
+        assert status(record) is Status.STEP
+        assert float(record.x) == pytest.approx(float(zero), rel=1e-6, abs=1e-6)
+    record = method(fun, -WIDE, WIDE, np.float32(1e-3))
+    assert status(record) is Status.STEP
+    eps = float(np.finfo(np.float32).eps)
+    assert float(record.high) - float(record.low) <= 2 * eps * float(WIDE)
+    assert float(record.low) <= 1e-3 <= float(record.high)
+
+
+def test_interpolation_stays_in_a_bracket_whose_width_overflows():
+    record = univariate.brent_zero(lambda t: jnp.arctan(0.1 * (t / 1e37 - 20.0)), -WIDE, WIDE, rtol=1e-6, path=True)
+    assert status(record) is Status.STEP
+    assert (np.abs(points(record)) <= WIDE).all()
+    assert float(record.x) == pytest.approx(2e38, rel=2e-6)
+    assert int(record.nfev) < 15
+
+
+@pytest.mark.parametrize("method", [univariate.golden_section, univariate.brent_minimum])
+def test_a_minimum_is_found_between_ends_whose_difference_overflows(method):
+    def fun(t, minimum):
+        return jnp.abs(t / 2 - minimum / 2)
+
+    eps = float(np.finfo(np.float32).eps)
+    for minimum in (0.0, -2.5e38, 2.5e38):
+        record = method(fun, -WIDE, WIDE, np.float32(minimum), path=True)
+        assert status(record) is Status.STEP
+        assert (np.abs(points(record)) <= WIDE).all()
+        assert float(record.x) == pytest.approx(minimum, rel=2 * eps**0.5, abs=2 * eps * float(WIDE))
+    beside = univariate.brent_minimum(fun, 1e38, WIDE, np.float32(2.5e38))  # low + high overflows
+    assert float(beside.x) == pytest.approx(2.5e38, rel=2 * eps**0.5)
+
+
+def test_brent_minimum_reaches_the_far_end_from_a_start_at_the_near_one():
+    record = univariate.brent_minimum(lambda t: -t, -WIDE, WIDE, start=-WIDE, path=True)
+    assert (np.abs(points(record)) <= WIDE).all()
+    assert float(record.x) == pytest.approx(3e38, rel=1e-3)
+
 
 ALL = {
     "newton": lambda fun, shift, **kw: univariate.newton(fun, 1.5 + shift, shift, **kw),

@@ -11,7 +11,6 @@ times; what is done with them that needs no objective lives in `jopt.linalg`.
     spectrum.py       ends, condition number, trace, diagonal and density of the spectrum
     classify.py       minimum, maximum or saddle; the largest stable step of gradient descent
     lowest.py         the direction of lowest curvature
-    report.py         how the records print
 """
 
 from jopt.curvature.classify import Classification, PointKind, classify, largest_stable_step

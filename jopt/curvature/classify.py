@@ -28,8 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
-from jopt.curvature import report
+from jopt import report, tree, validate
 from jopt.curvature.hvp import expanded
 from jopt.linalg import Extremes, Tridiagonal, extremes, lanczos, probes, ritz
 from jopt.linalg.operators import Operator
@@ -54,13 +53,24 @@ class PointKind(enum.IntEnum):
 
 _ADVICE = {
     PointKind.UNDECIDED: (
-        "Undecided: an end of the spectrum is zero to within its error, or not finite. Raise steps if the error is "
-        "large, use float64 if it is rounding; if the eigenvalue is zero, higher derivatives decide."
+        "Undecided: an end of the spectrum is zero to within its error, or the status says that products are not finite "
+        "or not symmetric. Raise steps if the error is large, use float64 if it is rounding; if the eigenvalue is "
+        "zero, higher derivatives decide."
     ),
     PointKind.MINIMUM: "A strict local minimum: the gradient is zero and all curvature positive.",
     PointKind.MAXIMUM: "A strict local maximum: the gradient is zero and all curvature negative.",
     PointKind.SADDLE: "A saddle: the gradient is zero, and there is curvature of either sign.",
     PointKind.NOT_STATIONARY: "The gradient is not zero here (larger than gtol), so this is none of them. Minimise first.",
+}
+
+_FAILURES = {
+    KrylovStatus.NONFINITE: (
+        "Undecided: the value, gradient or curvature is not finite here. Look for what overflows or leaves its domain."
+    ),
+    KrylovStatus.NOT_SYMMETRIC: (
+        "Undecided: the products are not symmetric, <u, H v> and <v, H u> differ, so what was differentiated is no gradient. "
+        "Mend the custom derivative rules of fun, or use float64 if it is rounding."
+    ),
 }
 
 
@@ -96,16 +106,17 @@ class Classification(NamedTuple):
             "grad_norm": report.number(self.grad_norm),
             "nhev": report.number(self.nhev),
         }
-        if report.is_concrete_scalar(self.kind):
+        if report.is_concrete(self.kind):
             kind, status = PointKind(int(self.kind)), KrylovStatus(int(self.status))
-            rows = {"kind": f"{kind.name}: {kind.advice}", **rows, "status": status.name}
+            failure = _FAILURES.get(status) if kind == PointKind.UNDECIDED else None
+            rows = {"kind": f"{kind.name}: {failure or kind.advice}", **rows, "status": status.name}
         return report.table("Classification", rows)
 
 
 def classify(
     fun: Callable[..., Any],
     x: Params,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     key: jax.Array | int = 0,
     steps: int = 32,
@@ -119,7 +130,7 @@ def classify(
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`; twice differentiable.
       x: the point, a tree of floating arrays.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       key: a random key, or a whole number to make one of.
       steps: Lanczos steps, >= 1.
       gtol: the gradient counts as zero if |g|_inf <= gtol, >= 0. None means sqrt(eps) max(1, lambda |x|_inf), with
@@ -178,7 +189,7 @@ def classify(
 def largest_stable_step(
     fun: Callable[..., Any],
     x: Params,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     key: jax.Array | int = 0,
     steps: int = 32,
@@ -192,7 +203,7 @@ def largest_stable_step(
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`; twice differentiable.
       x: the point, a tree of floating arrays.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       key: a random key, or a whole number to make one of.
       steps: Lanczos steps, >= 1.
       has_aux: whether `fun` returns something beside the value.

@@ -42,7 +42,7 @@ REDUCTIONS = ("mean", "sum")
 def fisher(
     model: Callable[..., Outputs],
     x: Params,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     family: str = "categorical",
     variance: float = 1.0,
@@ -56,7 +56,7 @@ def fisher(
       model: `model(x, *args) -> z`, an array with examples along its first axis: logits of shape (N, ..., classes), each
         row a prediction of its own, or means of shape (N, ...).
       x: a tree of floating arrays.
-      args: further arguments of the model.
+      args: further arguments of the model, a tuple (one argument alone need not be wrapped).
       family: "categorical" or "gaussian".
       variance: of each Gaussian output, > 0; the categorical family does not use it.
       reduction: "mean" or "sum" over the N examples.
@@ -96,9 +96,7 @@ def fisher(
     return sandwich("fisher", x, linear, categorical if family == "categorical" else gaussian)
 
 
-def empirical_fisher(
-    losses: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *, reduction: str = "mean"
-) -> Operator:
+def empirical_fisher(losses: Callable[..., Any], x: Params, args: Any = (), *, reduction: str = "mean") -> Operator:
     """Return the operator v -> sum_i g_i <g_i, v>, g_i the gradients of single losses.
 
     It is J'J for the Jacobian J of the losses; no gradient of a single loss is formed. Cost: one evaluation now; about
@@ -107,7 +105,7 @@ def empirical_fisher(
     Args:
       losses: `losses(x, *args) -> l`, the loss of each of N examples, shape (N,).
       x: a tree of floating arrays.
-      args: further arguments of the losses.
+      args: further arguments of the losses, a tuple (one argument alone need not be wrapped).
       reduction: "mean" or "sum" over the N examples.
 
     Returns:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jopt import tree
 from jopt.curvature.hvp import expanded
 from jopt.linalg.operators import Operator
-from jopt.types import Params
+from jopt.types import Params, as_tuple
 
 Outputs = Any
 """A tree of floating arrays: what a model returns."""
@@ -44,9 +44,7 @@ class LinearModel(NamedTuple):
     pull: Callable[[Outputs], Params]
 
 
-def gauss_newton(
-    model: Callable[..., Outputs], loss: Callable[[Outputs], Any], x: Params, args: tuple[Any, ...] = ()
-) -> Operator:
+def gauss_newton(model: Callable[..., Outputs], loss: Callable[[Outputs], Any], x: Params, args: Any = ()) -> Operator:
     """Return the operator v -> J' H J v of the function loss(model(x)).
 
     Cost: one evaluation of the model and of the loss's gradient now; little more than one gradient a product.
@@ -55,7 +53,7 @@ def gauss_newton(
       model: `model(x, *args) -> outputs`, a tree of floating arrays.
       loss: outputs -> real scalar, best convex; labels it closes over.
       x: a tree of floating arrays.
-      args: further arguments of the model.
+      args: further arguments of the model, a tuple (one argument alone need not be wrapped).
 
     Returns:
       A function of one tree like x; symmetric, positive semidefinite for a convex loss.
@@ -77,7 +75,7 @@ def gauss_newton(
     return sandwich("gauss_newton", x, linear, middle)
 
 
-def normal_operator(residual: Callable[..., Outputs], x: Params, args: tuple[Any, ...] = ()) -> Operator:
+def normal_operator(residual: Callable[..., Outputs], x: Params, args: Any = ()) -> Operator:
     """Return the operator v -> J'J v, J the Jacobian of a residual.
 
     It is the Gauss-Newton product of |r|^2 / 2. Cost: one evaluation of the residual now; little more than one gradient a product.
@@ -85,7 +83,7 @@ def normal_operator(residual: Callable[..., Outputs], x: Params, args: tuple[Any
     Args:
       residual: `residual(x, *args) -> r`, a tree of floating arrays.
       x: a tree of floating arrays.
-      args: further arguments of the residual.
+      args: further arguments of the residual, a tuple (one argument alone need not be wrapped).
 
     Returns:
       A function of one tree like x; symmetric, positive semidefinite.
@@ -114,9 +112,7 @@ def normal_operator(residual: Callable[..., Outputs], x: Params, args: tuple[Any
     return sandwich("normal_operator", x, linear, lambda u: u)
 
 
-def linear_model(
-    function: str, argument: str, model: Callable[..., Outputs], x: Params, args: tuple[Any, ...]
-) -> LinearModel:
+def linear_model(function: str, argument: str, model: Callable[..., Outputs], x: Params, args: Any) -> LinearModel:
     """Return a model at a point with its Jacobian and the transpose, from one evaluation.
 
     Args:
@@ -124,7 +120,7 @@ def linear_model(
       argument: what it calls the model.
       model: `model(x, *args) -> outputs`.
       x: a tree of floating arrays.
-      args: further arguments of the model.
+      args: further arguments of the model, a tuple (one argument alone need not be wrapped).
 
     Raises:
       TypeError: if the model cannot be called, or a leaf of `x` or of the outputs is not floating.
@@ -132,7 +128,7 @@ def linear_model(
     if not callable(model):
         msg = f"{function}: {argument} must be a function {argument}(x, *args), got {type(model).__name__}."
         raise TypeError(msg)
-    x = tree.as_parameters(function, "x", x)
+    args, x = as_tuple(args), tree.as_parameters(function, "x", x)
     outputs, push = jax.linearize(lambda x: _outputs(function, argument, model(x, *args)), x)
     transposed = jax.linear_transpose(push, x)
     return LinearModel(outputs, push, lambda u: transposed(u)[0])

@@ -18,7 +18,7 @@ from jopt.types import Params
 BATCH = 32
 
 
-def hessian(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *, has_aux: bool = False) -> jax.Array:
+def hessian(fun: Callable[..., Any], x: Params, args: Any = (), *, has_aux: bool = False) -> jax.Array:
     """Return the Hessian as a matrix.
 
     Rows and columns are the entries of the leaves in the order of `jax.tree.leaves`, each leaf in row-major order, as
@@ -27,7 +27,7 @@ def hessian(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *, h
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`.
       x: a tree of floating arrays, n entries in all.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       has_aux: whether `fun` returns something beside the value.
 
     Returns:
@@ -51,7 +51,7 @@ def hessian(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *, h
 def hessian_diagonal(
     fun: Callable[..., Any],
     x: Params,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     method: str = "exact",
     key: jax.Array | int = 0,
@@ -66,7 +66,7 @@ def hessian_diagonal(
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`.
       x: a tree of floating arrays, n entries in all.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       method: "exact" or "probing".
       key: a random key, or a whole number to make one of; "exact" does not use it.
       samples: the number of probes, >= 1; "exact" does not use it.

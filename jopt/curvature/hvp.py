@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from jopt import tree, validate
 from jopt.linalg.operators import Operator
-from jopt.types import Params, Scalar
+from jopt.types import Params, Scalar, as_tuple
 
 
 class Expansion(NamedTuple):
@@ -52,7 +52,7 @@ class Expansion(NamedTuple):
 def hvp(
     fun: Callable[..., Any],
     x: Params,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     mode: str = "forward-over-reverse",
     has_aux: bool = False,
@@ -64,7 +64,7 @@ def hvp(
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`.
       x: a tree of floating arrays.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       mode: "forward-over-reverse", "reverse-over-forward" or "reverse-over-reverse".
       has_aux: whether `fun` returns something beside the value.
 
@@ -89,7 +89,7 @@ def hvp(
     return _checked_product("hvp", x, _MODES[mode](scalar_function("hvp", fun, args, has_aux), x))
 
 
-def expansion(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *, has_aux: bool = False) -> Expansion:
+def expansion(fun: Callable[..., Any], x: Params, args: Any = (), *, has_aux: bool = False) -> Expansion:
     """Return value, gradient and Hessian-vector product of a function at a point, from one evaluation.
 
     Cost: one gradient now; about two gradients a product.
@@ -97,7 +97,7 @@ def expansion(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *,
     Args:
       fun: `fun(x, *args) -> value`, a real scalar, or `-> (value, aux)` with `has_aux`.
       x: a tree of floating arrays.
-      args: further arguments of `fun`.
+      args: further arguments of `fun`, a tuple (one argument alone need not be wrapped).
       has_aux: whether `fun` returns something beside the value.
 
     Returns:
@@ -118,7 +118,7 @@ def expansion(fun: Callable[..., Any], x: Params, args: tuple[Any, ...] = (), *,
 
 
 def expanded(
-    function: str, fun: Callable[..., Any], x: Params, args: tuple[Any, ...], has_aux: bool, argument: str = "fun"
+    function: str, fun: Callable[..., Any], x: Params, args: Any, has_aux: bool, argument: str = "fun"
 ) -> Expansion:
     """Return the expansion at a checked point; errors carry the name `function` and call `fun` the `argument`."""
     objective = scalar_function(function, fun, args, has_aux, argument)
@@ -131,8 +131,37 @@ def expanded(
     return Expansion(value, grad, _checked_product(function, x, product), aux)
 
 
+def checked_operator(function: str, argument: str, operator: Any) -> Operator:
+    """Return a caller's operator with a check of what it returns; errors carry both names.
+
+    Raises:
+      TypeError: if it cannot be called, or when called returns a scalar, as an objective does.
+      ValueError: when called, if A v is no tree like v.
+    """
+    if not callable(operator):
+        msg = (
+            f"{function}: {argument} must be an operator v -> A v, got {type(operator).__name__}; "
+            "of a matrix make one by `lambda v: matrix @ v`, of an objective by `hvp(fun, x)`."
+        )
+        raise TypeError(msg)
+
+    def product(v: Params) -> Params:
+        out = operator(v)
+        shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(a)] for a in (out, v)]
+        if shapes[0] == [()] != shapes[1]:
+            msg = (
+                f"{function}: {argument} must be an operator v -> A v, but {argument}(v) is a scalar; "
+                "of an objective make an operator by `hvp(fun, x)`."
+            )
+            raise TypeError(msg)
+        tree.check_like(function, f"{argument}(v)", out, "v", v)
+        return out
+
+    return product
+
+
 def scalar_function(
-    function: str, fun: Callable[..., Any], args: tuple[Any, ...], has_aux: bool, argument: str = "fun"
+    function: str, fun: Callable[..., Any], args: Any, has_aux: bool, argument: str = "fun"
 ) -> Callable[[Params], tuple[Scalar, Any]]:
     """Return x -> (value, aux) with the value checked and in the dtype of the scalars of x.
 
@@ -150,6 +179,7 @@ def scalar_function(
         msg = f"{function}: {argument} must be a function, got {type(fun).__name__}."
         raise TypeError(msg)
     validate.flag(function, "has_aux", has_aux)
+    args = as_tuple(args)
 
     def objective(x: Params) -> tuple[Scalar, Any]:
         out = fun(x, *args)

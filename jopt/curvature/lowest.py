@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import report, tree, validate
+from jopt.curvature.hvp import checked_operator
 from jopt.linalg import extremes, lanczos, probes, ritz, ritz_vector
 from jopt.linalg.operators import Operator
 from jopt.types import Params, Scalar
@@ -38,6 +39,8 @@ class LowestCurvature(NamedTuple):
     vector: Params
     nhev: jax.Array
     status: jax.Array
+
+    __repr__ = report.record
 
 
 def lowest_curvature(hvp: Operator, like: Params, key: jax.Array | int = 0, steps: int = 32) -> LowestCurvature:
@@ -66,6 +69,7 @@ def lowest_curvature(hvp: Operator, like: Params, key: jax.Array | int = 0, step
       (True, True)
     """
     like = tree.as_parameters("lowest_curvature", "like", like)
+    hvp = checked_operator("lowest_curvature", "hvp", hvp)
     key = validate.random_key("lowest_curvature", "key", key)
     form = lanczos(hvp, probes.normal(key, like), steps)
     pairs = ritz(form)

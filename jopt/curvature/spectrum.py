@@ -24,8 +24,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
-from jopt.curvature import report
+from jopt import report, tree, validate
+from jopt.curvature.hvp import checked_operator
 from jopt.linalg import extremes, hutchinson, lanczos, probes, ritz
 from jopt.linalg.operators import Operator
 from jopt.status import KrylovStatus, first_of
@@ -84,7 +84,7 @@ class Spectrum(NamedTuple):
             "asymmetry": report.number(self.asymmetry),
             "nhev": report.number(self.nhev),
         }
-        if report.is_concrete_scalar(self.status):
+        if report.is_concrete(self.status):
             status = KrylovStatus(int(self.status))
             spent = "All steps were made; more would narrow the errors of the ends."
             rows["status"] = f"{status.name}: {spent if status == KrylovStatus.MAX_ITERATIONS else status.advice}"
@@ -103,6 +103,8 @@ class Density(NamedTuple):
     grid: jax.Array
     density: jax.Array
     error: jax.Array
+
+    __repr__ = report.record
 
 
 def spectrum(
@@ -139,6 +141,7 @@ def spectrum(
     validate.integer("spectrum", "samples", samples, low=1)
     validate.integer("spectrum", "steps", steps, low=1)
     like = tree.as_parameters("spectrum", "like", like)
+    operator = checked_operator("spectrum", "operator", operator)
     run_key, probe_key = jax.random.split(validate.random_key("spectrum", "key", key))
 
     def run(key: jax.Array) -> tuple:
@@ -190,7 +193,7 @@ def spectral_density(
       A `Density`.
 
     Raises:
-      TypeError: if `width` is no number or `points` no whole number.
+      TypeError: if `found` is no `Spectrum`, `width` no number or `points` no whole number.
       ValueError: if a setting is out of its range or `grid` has another number of axes than one.
 
     Reference: Lin, Saad and Yang (2016), sections 2.1 and 3.2.
@@ -206,6 +209,12 @@ def spectral_density(
     if width is not None:
         validate.number("spectral_density", "width", width, low=0.0, low_open=True)
     validate.integer("spectral_density", "points", points, low=2)
+    if not isinstance(found, Spectrum):
+        msg = (
+            f"spectral_density: found must be what `spectrum` returned, got {type(found).__name__}; "
+            "of an objective it is `spectrum(hvp(fun, x), x)`."
+        )
+        raise TypeError(msg)
     nodes, dtype = found.nodes, found.nodes.dtype
     if width is None:
         # Where all eigenvalues are one, a width that a float can still tell from it.

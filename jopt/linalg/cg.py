@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jopt import tree, validate
+from jopt import report, tree, validate
 from jopt.linalg.operators import Operator, applied
 from jopt.linalg.symmetry import asymmetry, symmetry_tolerance
 from jopt.status import KrylovStatus, first_of
@@ -70,6 +70,8 @@ class CGResult(NamedTuple):
     status: jax.Array
     nhev: jax.Array
     observed: Any
+
+    __repr__ = report.record
 
 
 class _Run(NamedTuple):

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree
+from jopt import report, tree
 from jopt.linalg.lanczos import Ritz, Tridiagonal
 from jopt.types import Scalar
 
@@ -55,6 +55,8 @@ class Extremes(NamedTuple):
     highest: Scalar
     highest_error: Scalar
     rounding: Scalar
+
+    __repr__ = report.record
 
 
 @jax.jit

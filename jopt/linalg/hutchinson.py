@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import report, tree, validate
 from jopt.linalg import probes
 from jopt.linalg.operators import Operator, applied
 from jopt.types import Params, Scalar
@@ -40,6 +40,8 @@ class Estimate(NamedTuple):
     diagonal: Params
     diagonal_error: Params
     nhev: jax.Array
+
+    __repr__ = report.record
 
 
 def hutchinson(operator: Operator, like: Params, key: jax.Array | int = 0, samples: int = 16) -> Estimate:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import report, tree, validate
 from jopt.linalg.operators import Operator, applied
 from jopt.linalg.symmetry import symmetry_tolerance
 from jopt.status import KrylovStatus, first_of
@@ -64,6 +64,8 @@ class Tridiagonal(NamedTuple):
     nhev: jax.Array
     status: jax.Array
 
+    __repr__ = report.record
+
 
 class Ritz(NamedTuple):
     """Eigenpairs of T. Slots beyond the steps taken repeat alpha_1, inside the spectrum, with weight 0.
@@ -82,6 +84,8 @@ class Ritz(NamedTuple):
     rounding: Scalar
     weights: jax.Array
     vectors: jax.Array
+
+    __repr__ = report.record
 
 
 class _Carry(NamedTuple):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import report, tree, validate
 from jopt.status import KrylovStatus, first_of
 from jopt.tree import Tree
 from jopt.types import Scalar
@@ -45,6 +45,8 @@ class LSQRResult(NamedTuple):
     nit: jax.Array
     residual_norm: Scalar
     normal_residual: Scalar
+
+    __repr__ = report.record
 
 
 class _Carry(NamedTuple):

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import report, tree, validate
 from jopt.status import KrylovStatus, first_of
 from jopt.types import Params, Scalar
 
@@ -84,6 +84,8 @@ class SteihaugResult(NamedTuple):
     path: Path
     status: jax.Array
     nhev: jax.Array
+
+    __repr__ = report.record
 
 
 class _Carry(NamedTuple):
@@ -146,7 +148,8 @@ def steihaug(
 
     Returns:
       A `SteihaugResult`. Its status is CONVERGED, BOUNDARY, NEGATIVE_CURVATURE (the step is then on the boundary),
-      MAX_ITERATIONS, or NONFINITE: a product, or g itself, is not finite, and the step is the last finite iterate.
+      MAX_ITERATIONS, or NONFINITE: a product or g is not
+      finite, or a traced radius not positive, and the step is the last finite iterate.
 
     Raises:
       ValueError: if a number is outside its range, or the operator returns another tree than it got.
@@ -182,7 +185,7 @@ def steihaug(
     carry = _Carry(
         p=tree.zeros_like(g), r=g, d=tree.negative(g), rr=gg, pp=zero, pd=zero, dd=gg, gp=zero,
         path=empty_path(grads, kept), slot=jnp.int32(0), start=zero, k=jnp.int32(0),
-        status=first_of((~jnp.isfinite(gg), KrylovStatus.NONFINITE), (gg == 0, KrylovStatus.CONVERGED), otherwise=0),
+        status=first_of((~(jnp.isfinite(gg) & (radius > 0)), KrylovStatus.NONFINITE), (gg == 0, KrylovStatus.CONVERGED), otherwise=0),
     )  # fmt: skip
     small = jnp.square(jnp.asarray(rtol, dtype)) * gg
     pack, unpack = tree.packing(carry)  # a loop pays for each array that it carries

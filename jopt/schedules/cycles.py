@@ -111,7 +111,7 @@ def warm_restarts_schedule(
     Example:
       >>> from jopt import schedules
       >>> schedule = schedules.warm_restarts_schedule(1.0, 2)
-      >>> [round(float(schedule(t)), 2) for t in range(7)]
+      >>> list(round(float(schedule(t)), 2) for t in range(7))
       [1.0, 0.5, 1.0, 0.85, 0.5, 0.15, 1.0]
     """
     name = "warm_restarts_schedule"

@@ -74,7 +74,7 @@ def linear_schedule(
     Example:
       >>> from jopt import schedules
       >>> schedule = schedules.linear_schedule(1.0, 0.0, transition_steps=4)
-      >>> [float(schedule(t)) for t in range(6)]
+      >>> list(map(float, map(schedule, range(6))))
       [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
       >>> schedule
       linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4, transition_begin=0)

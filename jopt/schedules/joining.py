@@ -55,7 +55,7 @@ def join_schedules(schedules: Sequence[ScalarOrSchedule], boundaries: Sequence[i
     Example:
       >>> from jopt import schedules
       >>> schedule = schedules.join_schedules([1.0, schedules.linear_schedule(0.5, 0.0, 2)], [3])
-      >>> [float(schedule(t)) for t in range(6)]
+      >>> list(map(float, map(schedule, range(6))))
       [1.0, 1.0, 1.0, 0.5, 0.25, 0.0]
     """
     name = "join_schedules"

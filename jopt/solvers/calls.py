@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from jopt.types import hashable
+from jopt.types import as_tuple, hashable
 
 
 def as_static(function: str, argument: str, fun: Any) -> Callable[..., Any]:
@@ -31,7 +31,7 @@ def as_args(function: str, args: Any) -> tuple[Any, ...]:
     Raises:
       TypeError: naming the leaf that is not an array or a number.
     """
-    args = args if isinstance(args, tuple) else (args,)
+    args = as_tuple(args)
     for path, leaf in jax.tree_util.tree_leaves_with_path(args):
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
             where = jax.tree_util.keystr(path)

@@ -129,7 +129,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             search=_packing(search, one)[0](search.init(jnp.zeros_like(one), -one, one)),
         )
 
-    def step(objective: Any, state: DescentState) -> tuple[DescentState, Info]:
+    def step(objective: Any, state: DescentState, done: Any = None) -> tuple[DescentState, Info]:
         objective = as_objective(objective)
         pack, unpack = _packing(search, state.value)
         searching = unpack(state.search)
@@ -146,7 +146,8 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         )
         params, grad, value = base
         here = Point(params, value, grad, None)
-        turning = Turning(verdict.moved, verdict.restart, state.started, state.params, state.grad, hvp)
+        last = jnp.bool_(False) if done is None else done(verdict.moved, grad_norm)
+        turning = Turning(verdict.moved, verdict.restart, last, state.started, state.params, state.grad, hvp)
         answer = steering.ask(objective, state.inner, here, turning)
         course = _set_course(here, answer.scaled, verdict.restart)
         turn = verdict.moved | verdict.restart

@@ -166,7 +166,8 @@ def _solve_symmetric(hvp: Callable[[Params], Params], right: Params, ok: jax.Arr
 
     def conjugate_gradients(matvec: Any, right: Params) -> Params:
         needed = jax.tree.map(lambda b: jnp.where(ok, b, 0), right)  # otherwise the loop is over at once
-        run = cg(matvec, needed, rtol=tree.coarsest_eps(right) ** RTOL_POWER, maxiter=budget)
+        # With a key the operator is first checked to be symmetric: a wrong derivative rule must not give a wrong answer.
+        run = cg(matvec, needed, rtol=tree.coarsest_eps(right) ** RTOL_POWER, maxiter=budget, key=0)
         solved = (run.status != KrylovStatus.NONFINITE) if trust else (run.status == KrylovStatus.CONVERGED)
         return tree.where(solved & (ok | (tree.max_abs(right) == 0)), run.x, _nan_like(right))
 

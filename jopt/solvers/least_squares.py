@@ -76,7 +76,8 @@ def least_squares(
 
     Raises:
       ValueError: for a setting outside its range, an unknown method or loss.
-      TypeError: at trace time, if the residuals are a scalar or not real floating arrays, or a leaf of `x0` is not.
+      TypeError: for a method of `jopt.minimize`; at trace time, if the residuals are a scalar or not real floating
+        arrays, or a leaf of `x0` is not.
 
     Example:
       >>> import jax.numpy as jnp, jopt
@@ -109,20 +110,24 @@ def as_least_squares_solver(method: Any) -> Solver:
 
     Raises:
       ValueError: for an unknown name.
-      TypeError: if it is neither a name nor a solver.
+      TypeError: if it is neither a name nor a solver for least squares.
     """
     if isinstance(method, str):
         return _by_name(method)
-    if isinstance(method, Solver):
+    ours = {factory.__name__ for factory in LEAST_SQUARES_METHODS.values()}
+    if isinstance(method, Solver) and method.name in {"", *ours}:  # a pair made by hand has no name
         return method
-    called = "; was the factory not called?" if callable(method) else ""
-    msg = f"least_squares: method must be a name or a solver for least squares, got {method!r}{called}"
+    called = "; was the factory not called?" if callable(method) else "."
+    msg = (
+        f"least_squares: method must be a name or a solver for least squares, got {method!r}{called} It takes 'lm', "
+        "'gauss-newton', levenberg_marquardt(...) or gauss_newton_descent(...); jopt.minimize takes the other methods."
+    )
     raise TypeError(msg)
 
 
 @functools.cache
 def _by_name(name: str) -> Solver:
-    hint = "Or pass a solver such as jopt.levenberg_marquardt(geodesic=True)."
+    hint = "Or pass a solver such as jopt.levenberg_marquardt(geodesic=True); jopt.minimize takes the other methods."
     return LEAST_SQUARES_METHODS[validate.choice("least_squares", "method", name, LEAST_SQUARES_METHODS, hint=hint)]()
 
 

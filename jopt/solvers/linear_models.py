@@ -171,10 +171,14 @@ def column_scale(before: jax.Array, matrix: jax.Array) -> jax.Array:
     return jnp.where(norms > 0, norms, jnp.where(top > 0, top, jnp.ones_like(top)))
 
 
-def gradient_scale(image: Scalar, grad: Params) -> Scalar:
-    """Return |J~ g| / |g| from |J~ g|^2, 1 where it is zero or has no meaning."""
+def gradient_scale(model: LinearModel, grad: Params) -> Scalar:
+    """Return |J~ g| / |g|, 1 where it is zero or has no meaning.
+
+    |J~ g|^2 grows with the sixth power of the residuals' unit: no such number is formed.
+    """
     unit, rest = tree.scaled_norm(grad)
-    ratio = jnp.sqrt(image) / (unit * rest)
+    image, image_rest = tree.scaled_norm(model.forward(tree.scale(1 / unit, grad)))
+    ratio = image * (image_rest / rest)
     return jnp.where((ratio > 0) & jnp.isfinite(ratio), ratio, jnp.ones_like(ratio))
 
 

@@ -25,6 +25,9 @@ the noise gets no such help: its end says that the gradient and the cost disagre
 *Geodesic acceleration*: with v the step above and r_vv the second derivative of the residuals along it,
 a = argmin |J~ a + r_vv|^2 + damping |D a|^2 and d = v + a/2, as long as |D a| <= limit |D v|; beyond that d = v.
 
+*The last point.* Where the loop says that it stops at the point just accepted, the model there is not solved; a state
+that is stepped on all the same evaluates that point once more and goes on from it.
+
 References: Levenberg (1944), doi:10.1090/qam/10666; Marquardt (1963), doi:10.1137/0111030; Moré (1978),
 doi:10.1007/BFb0067700; Nielsen (1999), Damping parameter in Marquardt's method, IMM-REP-1999-05, section 2; Madsen,
 Nielsen and Tingleff (2004), Methods for non-linear least squares problems, Algorithm 3.16; Transtrum and Sethna (2012),
@@ -82,7 +85,8 @@ class LeastSquaresState(NamedTuple):
       promised: the decrease that the trial is measured by, scalar.
       damping: scalar; 0 for Gauss-Newton.
       growth: what the next rejection multiplies the damping by; for Gauss-Newton 1 / a; scalar.
-      again: whether the next trial is the base once more, as the matrix-free form does after a rejection, bool.
+      again: whether the next trial is the base once more, bool: in the matrix-free form after a rejection, in both where
+        the loop said that it stops there, so that no step was planned.
     """
 
     params: Params
@@ -122,6 +126,15 @@ class _Verdict(NamedTuple):
     moved: jax.Array
     solvable: jax.Array
     status: jax.Array
+
+
+class _Step(NamedTuple):
+    """A trial: d, <g, d>, what it promises, and the products made for it."""
+
+    direction: Params
+    slope: Scalar
+    promised: Scalar
+    nhev: jax.Array
 
 
 def linearised_descent(settings: Settings) -> Solver:
@@ -168,13 +181,14 @@ def linearised_descent(settings: Settings) -> Solver:
             again=jnp.bool_(False),
         )
 
-    def step(objective: Any, state: LeastSquaresState) -> tuple[LeastSquaresState, Info]:
+    def step(objective: Any, state: LeastSquaresState, done: Any = None) -> tuple[LeastSquaresState, Info]:
         residuals = as_residuals(settings.name, objective)
         point, look = _evaluate(settings, residuals, state)
         info, verdict = _judge(state, point)
         base = _rebase(state, point, look, verdict)
-        damping, growth = _next_damping(settings, state, verdict)
-        after, nhev = _plan(settings, residuals, state, base, look, verdict, (damping, growth))
+        base = _set_damping(settings, state, base, verdict)
+        last = jnp.bool_(False) if done is None else done(info.accepted, info.grad_norm)
+        after, nhev = _plan(settings, residuals, base, look, verdict, last)
         floor = find_floor(state.floor, info)
         return after._replace(floor=floor), info._replace(status=stalled_or(floor, info.status), nhev=nhev)
 
@@ -221,7 +235,8 @@ def _judge(state: LeastSquaresState, point: Point) -> tuple[Info, _Verdict]:
         status=status,
         nhev=jnp.zeros((), jnp.int32),
     )
-    return info, _Verdict(decrease / state.promised, moved, moved | state.again, status)
+    ratio = decrease / jnp.where(state.promised > 0, state.promised, 1)
+    return info, _Verdict(ratio, moved, moved | state.again, status)
 
 
 def _noise(state: LeastSquaresState) -> Scalar:
@@ -238,8 +253,7 @@ def _rebase(state: LeastSquaresState, point: Point, look: linear_models.Look, ve
     first = ~state.started
     unit, rest = tree.scaled_norm(point.grad)
     if look.fresh is None or not state.scale.shape:
-        product = look.model.forward(point.grad)
-        scale = jnp.where(first, linear_models.gradient_scale(tree.vdot(product, product), point.grad), state.scale)
+        scale = jnp.where(first, linear_models.gradient_scale(look.model, point.grad), state.scale)
     else:
         scale = linear_models.column_scale(state.scale, look.fresh.matrix)
     new = (point.params, point.grad, point.value, look.fresh, scale)
@@ -256,62 +270,83 @@ def _rebase(state: LeastSquaresState, point: Point, look: linear_models.Look, ve
     )
 
 
-def _next_damping(settings: Settings, state: LeastSquaresState, verdict: _Verdict) -> tuple[Scalar, Scalar]:
-    """Return damping and growth after a trial: Nielsen's rule; nothing changes at the start and at the base."""
+def _set_damping(
+    settings: Settings, state: LeastSquaresState, base: LeastSquaresState, verdict: _Verdict
+) -> LeastSquaresState:
+    """Return the base with damping and growth after a trial: Nielsen's rule; the start and the base change nothing."""
     if settings.damping is None:
-        return state.damping, jnp.where(verdict.moved, 1.0, state.growth * FIRST_GROWTH).astype(state.growth.dtype)
+        growth = jnp.where(verdict.solvable, 1.0, state.growth * FIRST_GROWTH).astype(state.growth.dtype)
+        return base._replace(growth=growth)
     tiny = float(jnp.finfo(state.value.dtype).eps) ** 2
     factor = jnp.maximum(LEAST_FACTOR, 1 - (2 * jnp.minimum(verdict.ratio, 1) - 1) ** 3)
     lower = jnp.maximum(state.damping * factor, tiny)
     step = state.started & ~state.again
     damping = jnp.where(verdict.moved, lower, state.damping * state.growth)
     growth = jnp.where(verdict.moved, FIRST_GROWTH, state.growth * FIRST_GROWTH).astype(state.growth.dtype)
-    return jnp.where(step, damping, state.damping), jnp.where(step, growth, state.growth)
+    return base._replace(damping=jnp.where(step, damping, state.damping), growth=jnp.where(step, growth, state.growth))
 
 
 def _plan(
     settings: Settings,
     residuals: Residuals,
-    state: LeastSquaresState,
     base: LeastSquaresState,
     look: linear_models.Look,
     verdict: _Verdict,
-    damping: tuple[Scalar, Scalar],
+    last: jax.Array,
 ) -> tuple[LeastSquaresState, jax.Array]:
-    """Return the state with the next trial, and the products made."""
-    model = _base_model(settings, base, look, verdict)
-    direction, nhev = model.solve(None, None if settings.damping is None else damping[0])
+    """Return the state with the next trial, and the products made; the model is solved only where a step needs it."""
+    newton = settings.damping is None
+    solvable = verdict.solvable | (base.kept is not None and not newton)
+    wanted = solvable & ~last
+    found = jax.lax.cond(
+        wanted,
+        lambda: _solved(settings, residuals, base, look, wanted),
+        lambda: _unsolved(settings, base, last),
+    )
+    # A rejection doubles the growth: until then this is the first step planned from here.
+    fresh = verdict.solvable & (base.growth <= FIRST_GROWTH)
+    return base._replace(
+        hopeless=jnp.where(fresh, found.promised <= _noise(base), base.hopeless),
+        direction=found.direction,
+        slope=found.slope,
+        promised=found.promised,
+        again=last if newton else ~wanted,
+    ), found.nhev
+
+
+def _solved(
+    settings: Settings, residuals: Residuals, base: LeastSquaresState, look: linear_models.Look, wanted: jax.Array
+) -> _Step:
+    """Return the step that minimises the model."""
+    model = _base_model(settings, base, look, wanted)
+    direction, nhev = model.solve(None, None if settings.damping is None else base.damping)
     slope = tree.vdot(base.grad, direction)
+    if settings.damping is None:
+        return _Step(direction, slope, -slope, nhev)
     promised = -(slope + model.image(direction) / 2)
     if settings.geodesic:
-        direction, more = _accelerated(settings, residuals, base, model, direction, damping[0])
+        direction, more = _accelerated(settings, residuals, base, model, direction, base.damping)
         slope, nhev = tree.vdot(base.grad, direction), nhev + more
+    return _Step(direction, slope, promised, nhev)
+
+
+def _unsolved(settings: Settings, base: LeastSquaresState, last: jax.Array) -> _Step:
+    """Return half the step for a rejection of Gauss-Newton's, otherwise none."""
+    direction = tree.zeros_like(base.direction)
     if settings.damping is None:
-        halved = tree.scale(1 / FIRST_GROWTH, state.direction)
-        direction = tree.where(verdict.moved, direction, halved)
-        slope = tree.vdot(base.grad, direction)
-        promised = -slope
-    again = ~verdict.solvable if base.kept is None and settings.damping is not None else jnp.bool_(False)
-    fresh = verdict.moved
-    return base._replace(
-        hopeless=jnp.where(fresh, promised <= _noise(base), base.hopeless),
-        direction=direction,
-        slope=slope,
-        promised=promised,
-        damping=damping[0],
-        growth=damping[1],
-        again=again,
-    ), nhev
+        direction = tree.where(last, direction, tree.scale(1 / FIRST_GROWTH, base.direction))
+    slope = tree.vdot(base.grad, direction)
+    return _Step(direction, slope, -slope, jnp.zeros((), jnp.int32))
 
 
 def _base_model(
-    settings: Settings, base: LeastSquaresState, look: linear_models.Look, verdict: _Verdict
+    settings: Settings, base: LeastSquaresState, look: linear_models.Look, wanted: jax.Array
 ) -> linear_models.Base:
     if base.kept is not None:
         return linear_models.dense_base(base.kept, base.scale, base.params)
     budget = 2 * tree.size(base.params) if settings.inner_maxiter is None else settings.inner_maxiter
     rtol = linear_models.forcing(base.grad, base.first_norm) if settings.rtol is None else settings.rtol
-    maxiter = jnp.where(verdict.solvable, jnp.int32(budget), 0)
+    maxiter = jnp.where(wanted, jnp.int32(budget), 0)  # in a batch the condition is a select
     effort = linear_models.Effort(jnp.asarray(rtol, base.value.dtype), maxiter)
     return linear_models.free_base(look, base.scale, base.params, effort)
 

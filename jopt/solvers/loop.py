@@ -16,7 +16,7 @@ from jopt import tree
 from jopt.solvers import second_order
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Objective, Point
-from jopt.solvers.stopping import Stopping, default_gtol, judge
+from jopt.solvers.stopping import Stopping, default_gtol, judge, judge_limits
 from jopt.status import Status
 from jopt.types import Params, Scalar, Solver
 
@@ -96,18 +96,25 @@ def trip(
     solver: Solver, objective: Objective, stopping: Stopping, state: LoopState, options: Options = PLAIN
 ) -> LoopState:
     """Make one step of the solver, judge it, keep the best point."""
-    after, info = solver.step(objective, state.solver)
     first = state.nfev == 0
+
+    def done(accepted: jax.Array, grad_norm: Scalar) -> jax.Array:
+        return accepted & (grad_norm <= _tolerance(stopping, state, grad_norm, first))
+
+    after, info = solver.step(objective, state.solver, done)
     nfev = state.nfev + 1
     nit = state.nit + (info.accepted & ~first).astype(jnp.int32)
-    gtol = _tolerance(stopping, state, info, first)
-    status = judge(stopping, gtol, info, nit, nfev)
     nhev = state.nhev + info.nhev
+    gtol = _tolerance(stopping, state, info.grad_norm, first)
+    status = judge(stopping, gtol, info, nit, nfev)
     passed = (status >= Status.CONVERGED) & (status <= Status.TARGET)
     if options.second_order is not None:
-        found = second_order.look(objective, info.point, status, options.second_order)
-        status, nfev, nhev = found.status, nfev + found.nfev, nhev + found.nhev
+        most = jnp.asarray(jnp.iinfo(jnp.int32).max if stopping.maxfev is None else stopping.maxfev, jnp.int32)
+        found = second_order.look(objective, info.point, status, options.second_order, most - nfev)
         after = tree.where(found.moved, solver.init(objective, found.params), after)
+        nfev, nhev = nfev + found.nfev, nhev + found.nhev
+        beyond = judge_limits(stopping, nit, nfev)
+        status = jnp.where(found.status == Status.RUNNING, beyond, found.status)
     finite = jnp.isfinite(info.point.value) & jnp.isfinite(info.grad_norm)
     better = first | passed | (finite & (info.point.value < state.best.value))
     return LoopState(
@@ -124,11 +131,14 @@ def trip(
 
 def run(solver: Solver, objective: Objective, stopping: Stopping, params: Params, options: Options) -> LoopState:
     """Run the solver from `params` until a status is reached; nothing in here raises."""
-    return jax.lax.while_loop(
-        lambda state: state.status == Status.RUNNING,
-        lambda state: trip(solver, objective, stopping, state, options),
-        begin(solver, objective, params, options),
+    start = begin(solver, objective, params, options)
+    pack, unpack = tree.packing(start)  # a loop pays for each array that it carries
+    packed = jax.lax.while_loop(
+        lambda packed: unpack(packed).status == Status.RUNNING,
+        lambda packed: pack(trip(solver, objective, stopping, unpack(packed), options)),
+        pack(start),
     )
+    return unpack(packed)
 
 
 def unrolled(
@@ -143,10 +153,10 @@ def unrolled(
     return jax.lax.scan(body, begin(solver, objective, params, options), None, length=trips)[0]
 
 
-def _tolerance(stopping: Stopping, state: LoopState, info: Info, first: jax.Array) -> Scalar:
+def _tolerance(stopping: Stopping, state: LoopState, grad_norm: Scalar, first: jax.Array) -> Scalar:
     if stopping.gtol is not None:
         return jnp.asarray(stopping.gtol, state.gtol.dtype)
-    relative = default_gtol(tree.coarsest_eps(info.point.params), info.grad_norm)
+    relative = default_gtol(tree.coarsest_eps(state.best.params), grad_norm)
     return jnp.where(first, relative, state.gtol)
 
 

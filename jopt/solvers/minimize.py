@@ -23,7 +23,7 @@ def minimize(
     fun: Callable[..., Any],
     x0: Params,
     args: tuple[Any, ...] = (),
-    method: str | Solver | optax.GradientTransformation = "lbfgs",
+    method: str | Solver | optax.GradientTransformation = "trust-ncg",
     *,
     has_aux: bool = False,
     gtol: float | None = None,
@@ -43,14 +43,17 @@ def minimize(
     The whole solve is one compiled program with one copy of the objective, as if under `jax.jit`: what `fun` closes over
     is read at the first call and frozen, so hand over through `args` what changes. Call it again with the same `fun` and
     the same or an equal jopt method, and new values of `x0`, `args` or the limits, and nothing is traced or compiled anew
-    (an optax transformation equals itself alone: make it once). It works inside `jit`, `vmap` and `lax.scan`.
+    (an optax transformation, or a method with an array or a random key among its settings, equals itself alone: make it
+    once). It works inside `jit`, `vmap` and `lax.scan`.
 
     Args:
       fun: `fun(params, *args)` giving a real scalar, or `(value, aux)` with `has_aux`. It must be traceable by JAX.
       x0: start: a number, an array or any tree of them, real and floating.
       args: further arguments of `fun`: a tuple of trees of arrays (one argument alone need not be wrapped).
-      method: a name (`"lbfgs"`, `"gradient-descent"`), a solver such as `jopt.lbfgs(memory=5)`, or a transformation or
-        chain, jopt's or optax's, such as `jopt.adam(1e-2)`, whose updates are then added as they stand.
+      method: a name (`"trust-ncg"`, `"newton-cg"`, `"lbfgs"`, `"bfgs"`, `"nonlinear-cg"`, `"trust-exact"`, `"dogleg"`,
+        `"newton"`, `"dfp"`, `"gradient-descent"`), a solver such as `jopt.lbfgs(memory=5)`, or a transformation or chain,
+        jopt's or optax's, such as `jopt.adam(1e-2)`, whose updates are then added as they stand. The default asks for
+        second derivatives of `fun`; `"lbfgs"` does without.
       has_aux: whether `fun` returns auxiliary output beside the value.
       gtol: CONVERGED when the largest gradient entry is at most this, >= 0; None means sqrt(eps) max(1, |g(x0)|_inf),
         with eps that of the least precise leaf of x0.
@@ -91,7 +94,9 @@ def minimize(
     params = tree.as_parameters("minimize", "x0", x0)
     options = loop.Options(
         rows=calls.history_rows("minimize", maxiter) if history else None,
-        second_order=second_order and validate.choice("minimize", "second_order", second_order, ACTIONS),
+        second_order=None
+        if second_order is None
+        else validate.choice("minimize", "second_order", second_order, ACTIONS),
     )
     rule = implicit.check("minimize", derivative, trust_unconverged, maxfev)
     return _solve(static, solver, has_aux, options, rule, params, calls.as_args("minimize", args), limits)

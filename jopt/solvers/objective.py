@@ -62,8 +62,9 @@ class Objective(NamedTuple):
         """
         try:
             grad, hvp, (value, aux) = jax.linearize(self._gradient, params, has_aux=True)
-        except TypeError as error:
+        except Exception as error:
             if "custom_vjp" not in str(error):
+                error.add_note("This method differentiates fun twice; method='lbfgs' needs first derivatives alone.")
                 raise
             grad, pull, (value, aux) = jax.vjp(self._gradient, params, has_aux=True)
             return Point(params, value, grad, aux), lambda v: pull(v)[0]

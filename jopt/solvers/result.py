@@ -65,7 +65,7 @@ class Result(NamedTuple):
         if failed:
             first = statuses[failed[0]]
             lane = f" in lane {failed[0]} ({len(failed)} of {len(statuses)} failed)" if len(statuses) > 1 else ""
-            msg = f"minimize: {first.name}{lane}: {first.advice}"
+            msg = f"not solved: {first.name}{lane}: {first.advice}"
             raise RuntimeError(msg)
         return self
 

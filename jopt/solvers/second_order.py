@@ -6,7 +6,7 @@ saddle as if it were a minimum. Lanczos from a random start sees every direction
 lies below zero by more than rounding, its vector v is a way down: f(x + t v) = f(x) + t^2/2 <v, H v> + O(t^3).
 
 To go on, t is taken from 1, 1/2, 1/4, ... times max(1, |x|_inf), on that side of x where the value is lower, until the
-value has fallen by a tenth of what the quadratic promises. If it never does, the point counts as a minimum.
+value has fallen by a tenth of what the quadratic promises. If it never does, the solve ends there with SADDLE.
 
 Reference: Nocedal and Wright (2006), Numerical Optimization, theorem 2.3; Kuczyński and Woźniakowski (1992), Estimating
 the largest eigenvalue by the power and Lanczos algorithms with a random start, SIAM J. Matrix Anal. Appl. 13(4),
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree
-from jopt.linalg import lanczos, probes, ritz, ritz_vector
+from jopt.curvature import lowest_curvature
 from jopt.solvers.objective import Point
 from jopt.status import Status
 from jopt.types import Params
@@ -54,35 +54,38 @@ class Finding(NamedTuple):
     nhev: jax.Array
 
 
-def look(objective: Any, point: Point, status: jax.Array, action: str) -> Finding:
+def look(objective: Any, point: Point, status: jax.Array, action: str, budget: jax.Array) -> Finding:
     """Look for negative curvature where a solve is about to end CONVERGED.
 
     Args:
       objective: with the methods `linearize` and `value`.
       point: the point just evaluated.
-      status: the status of the solve; any but CONVERGED comes back as it is, at no cost.
+      status: the status of the solve; any but CONVERGED comes back as it is, at no cost (but in a batch, where JAX makes
+        a select of the condition, every trip pays for the check).
       action: "report" or "escape"; the latter looks for a lower point, too.
+      budget: evaluations left, int32.
     """
     zero = jnp.zeros((), jnp.int32)
     unseen = Finding(status, jnp.bool_(False), point.params, zero, zero)
-    return jax.lax.cond(status == Status.CONVERGED, lambda: _examine(objective, point, status, action), lambda: unseen)
+    return jax.lax.cond(
+        status == Status.CONVERGED, lambda: _examine(objective, point, status, action, budget), lambda: unseen
+    )
 
 
-def _examine(objective: Any, point: Point, status: jax.Array, action: str) -> Finding:
+def _examine(objective: Any, point: Point, status: jax.Array, action: str, budget: jax.Array) -> Finding:
     hvp = objective.linearize(point.params)[1]
-    form = lanczos(hvp, probes.normal(jax.random.key(KEY), point.params), STEPS)
-    pairs = ritz(form)
-    saddle = pairs.values[0] < -pairs.rounding
+    lowest = lowest_curvature(hvp, point.params, KEY, STEPS)
+    saddle = lowest.value < -lowest.rounding
+    told = jnp.where(saddle, Status.SADDLE, status).astype(jnp.int32)
     if action == "report":
-        status = jnp.where(saddle, Status.SADDLE, status).astype(jnp.int32)
-        return Finding(status, jnp.zeros_like(saddle), point.params, jnp.zeros((), jnp.int32), form.nhev)
-    direction = ritz_vector(form, pairs.vectors[:, 0])
-    params, found, nfev = _go_down(objective, point, direction, pairs.values[0], saddle)
-    status = jnp.where(found, Status.RUNNING, status).astype(jnp.int32)
-    return Finding(status, found, params, nfev, form.nhev)
+        return Finding(told, jnp.zeros_like(saddle), point.params, jnp.zeros((), jnp.int32), lowest.nhev)
+    params, found, nfev = _go_down(objective, point, lowest.vector, lowest.value, saddle, budget)
+    return Finding(jnp.where(found, Status.RUNNING, told).astype(jnp.int32), found, params, nfev, lowest.nhev)
 
 
-def _go_down(objective: Any, point: Point, direction: Params, curvature: jax.Array, wanted: jax.Array) -> Any:
+def _go_down(
+    objective: Any, point: Point, direction: Params, curvature: jax.Array, wanted: jax.Array, budget: jax.Array
+) -> Any:
     """Return a lower point along a direction of negative curvature, whether there is one, and the evaluations made."""
     dtype = point.value.dtype
 
@@ -96,5 +99,7 @@ def _go_down(objective: Any, point: Point, direction: Params, curvature: jax.Arr
         return t, lower(t), k + 1
 
     start = (jnp.maximum(1, tree.max_abs(point.params)).astype(dtype), jnp.bool_(False), jnp.zeros((), jnp.int32))
-    t, found, nfev = jax.lax.while_loop(lambda c: wanted & ~c[1] & (c[2] < 2 * HALVINGS), try_next, start)
+    t, found, nfev = jax.lax.while_loop(
+        lambda c: wanted & ~c[1] & (c[2] < jnp.minimum(budget, 2 * HALVINGS)), try_next, start
+    )
     return tree.axpy(jnp.where(found, t, 0), direction, point.params), found, nfev

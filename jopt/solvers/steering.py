@@ -26,6 +26,7 @@ class Turning(NamedTuple):
     Attributes:
       moved: whether the point moved to the trial, bool.
       restart: whether the direction has to forget what it learnt, bool.
+      last: whether the solve ends at the trial, so that no direction is needed there, bool.
       started: whether there was a point before, bool.
       params: the point before.
       grad: the gradient there.
@@ -34,6 +35,7 @@ class Turning(NamedTuple):
 
     moved: jax.Array
     restart: jax.Array
+    last: jax.Array
     started: jax.Array
     params: Params
     grad: Params
@@ -111,7 +113,7 @@ def _steer_any(direction: optax.GradientTransformation) -> Steering:
             return tree.cast(scaled, base.grad), tree.cast(new, inner)
 
         inner = tree.where(turning.restart, init(base.params), inner)
-        scaled, new = jax.lax.cond(turning.moved, renew, lambda inner: (base.grad, inner), inner)
+        scaled, new = jax.lax.cond(turning.moved & ~turning.last, renew, lambda inner: (base.grad, inner), inner)
         return Answer(scaled, new, _products(new) - _products(inner))
 
     return Steering(init, look, ask)

@@ -100,7 +100,14 @@ def judge(stopping: Stopping, gtol: Scalar, info: Info, nit: jax.Array, nfev: ja
         small = jnp.isfinite(change) & (change <= jnp.asarray(stopping.frtol, dtype) * previous)
         cases.append((info.accepted & small, Status.RELATIVE_DECREASE))
     cases.append((info.status != Status.RUNNING, info.status))
-    if stopping.maxfev is not None:
-        cases.append((nfev >= stopping.maxfev, Status.MAX_EVALUATIONS))
-    cases.append((nit >= stopping.maxiter, Status.MAX_ITERATIONS))
-    return first_of(*cases, otherwise=Status.RUNNING)
+    return first_of(*cases, *_limits(stopping, nit, nfev), otherwise=Status.RUNNING)
+
+
+def judge_limits(stopping: Stopping, nit: jax.Array, nfev: jax.Array) -> jax.Array:
+    """Return the limit reached, or RUNNING; int32."""
+    return first_of(*_limits(stopping, nit, nfev), otherwise=Status.RUNNING)
+
+
+def _limits(stopping: Stopping, nit: jax.Array, nfev: jax.Array) -> list[tuple[jax.Array, Any]]:
+    evaluations = [] if stopping.maxfev is None else [(nfev >= stopping.maxfev, Status.MAX_EVALUATIONS)]
+    return [*evaluations, (nit >= stopping.maxiter, Status.MAX_ITERATIONS)]

@@ -160,9 +160,9 @@ def _dense(name: str, most: int, minimise: Callable[[more_sorensen.Spectrum, Sca
 
     def init(params: Params) -> more_sorensen.Spectrum:
         n = tree.size(params)
-        if n > most:
+        if not 1 <= n <= most:
             msg = (
-                f"{name}: params must have at most {most} entries for a dense Hessian, got {n}; "
+                f"{name}: params must have 1 to {most} entries for a dense Hessian, got {n}; "
                 f"use trust_ncg(), or raise `most`."
             )
             raise ValueError(msg)

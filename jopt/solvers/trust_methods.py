@@ -18,7 +18,7 @@ def trust_ncg(
     eta: float = 1e-4,
     noise: float | None = None,
     kept: int = 4,
-    maxiter_cg: int | None = None,
+    cg_maxiter: int | None = None,
 ) -> Solver:
     """Minimise by trust-region Newton-CG, on Hessian-vector products.
 
@@ -28,13 +28,13 @@ def trust_ncg(
 
     Args:
       forcing: how exactly to solve the model, see `jopt.solvers.subproblems.truncated_cg`.
-      radius: of the first ball, > 0, in the unit of the parameters.
+      radius: of the first ball, > 0, as a multiple of max(1, |x0|).
       max_radius: largest radius, > 0; None sets no limit.
       rule: how the radius follows from a trial, see `trust_region`.
       eta: least ratio, in [0, 1/4), at which a trial is accepted.
       noise: relative error of a value, >= 0; None means eps^(2/3).
       kept: iterates kept so that a rejected step costs no product, >= 1.
-      maxiter_cg: products at a point at most, >= 1; None means 2 n, and at least 20.
+      cg_maxiter: products at a point at most, >= 1; None means 2 n, and at least 20.
 
     Returns:
       A solver; `minimize(..., method="trust-ncg")` uses it with its defaults.
@@ -42,7 +42,7 @@ def trust_ncg(
     Reference:
       Steihaug (1983), The conjugate gradient method and trust regions in large scale optimization, doi:10.1137/0720042.
     """
-    subproblem = truncated_cg(forcing=forcing, kept=kept, maxiter=maxiter_cg)
+    subproblem = truncated_cg(forcing=forcing, kept=kept, maxiter=cg_maxiter)
     return trust_region(subproblem, radius=radius, max_radius=max_radius, rule=rule, eta=eta, noise=noise)
 
 
@@ -61,7 +61,7 @@ def trust_exact(
     For few parameters: n products and O(n^3) operations at each accepted point.
 
     Args:
-      radius: of the first ball, > 0, in the unit of the parameters.
+      radius: of the first ball, > 0, as a multiple of max(1, |x0|).
       max_radius: largest radius, > 0; None sets no limit.
       rule: how the radius follows from a trial, see `trust_region`.
       eta: least ratio, in [0, 1/4), at which a trial is accepted.
@@ -92,7 +92,7 @@ def dogleg(
     For few parameters; costs as `trust_exact`. An indefinite Hessian enters with its absolute eigenvalues.
 
     Args:
-      radius: of the first ball, > 0, in the unit of the parameters.
+      radius: of the first ball, > 0, as a multiple of max(1, |x0|).
       max_radius: largest radius, > 0; None sets no limit.
       rule: how the radius follows from a trial, see `trust_region`.
       eta: least ratio, in [0, 1/4), at which a trial is accepted.

@@ -9,11 +9,13 @@ One step of the solver is one trial: value, gradient and the linearised gradient
 objective. Where the trial is accepted, the products with H for the next model come from that linearisation; where it is
 rejected, the next step comes from the plan of the model that is known already, and no product is made.
 
-*The ratio near round-off.* Where the two values differ, and were to differ, by less than their noise, eps^(2/3) |f|, their
-difference says nothing. There f(x) - f(x + p) is taken from the slopes at both ends, -(<g, p> + <g(x + p), p>) / 2, which is exact for a
+*The ratio near round-off.* Where the two values differ by less than their noise, eps^(2/3) |f|, and the first step from x
+promised no more than that, their difference says nothing. There f(x) - f(x + p) is taken from the slopes at both ends, -(<g, p> + <g(x + p), p>) / 2, which is exact for a
 quadratic and has an error of third order in |p|.
 
-*The radius* shrinks after a poor step and grows after a good one, by a named rule (jopt.solvers.radius).
+*The last point.* Where the caller says that it will stop, no model is made: near the minimum it would be the most exact one.
+
+*The radius* is at first a multiple of max(1, |x0|); it shrinks after a poor step and grows after a good one, by a named rule (jopt.solvers.radius).
 
 Invariant at the beginning of a step: `params`, `value`, `grad` are the last accepted point, `step` the trial to be
 evaluated, |step| <= radius up to rounding, and `plan` the model there.
@@ -35,7 +37,7 @@ from jopt.linalg.steihaug import Step
 from jopt.linesearch.conditions import value_noise
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Point, as_objective
-from jopt.solvers.radius import RADIUS_RULES, Outcome
+from jopt.solvers.radius import RADIUS_RULES, Outcome, RadiusRule
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
 from jopt.solvers.subproblems import Subproblem, Task
 from jopt.status import Status, first_of
@@ -51,6 +53,7 @@ class TrustRegionState(NamedTuple):
       value: f there, scalar.
       step: the trial p with its length, slope and promised decrease.
       plan: the subproblem's plan at x.
+      promise: the decrease that the first step from x promised, scalar.
       radius: of the ball, scalar.
       first_grad_norm: |g| at the start, scalar.
       floor: the least value and gradient so far, and the accepted steps in a row that improved neither.
@@ -62,6 +65,7 @@ class TrustRegionState(NamedTuple):
     value: Scalar
     step: Step
     plan: Any
+    promise: Scalar
     radius: Scalar
     first_grad_norm: Scalar
     floor: Floor
@@ -82,7 +86,7 @@ def trust_region(
 
     Args:
       subproblem: a `jopt.solvers.subproblems.Subproblem`: `truncated_cg()`, `exact()` or `dogleg_path()`.
-      radius: of the first ball, > 0, in the unit of the parameters.
+      radius: of the first ball, > 0, as a multiple of max(1, |x0|).
       max_radius: largest radius, > 0; None sets no limit.
       rule: how the radius follows from a trial: "nocedal-wright", "conn-gould-toint" or "lin-more"
         (`jopt.solvers.radius` has the formulas).
@@ -100,16 +104,7 @@ def trust_region(
     Reference:
       Conn, Gould and Toint (2000), Trust-Region Methods, Algorithm 6.1.1, doi:10.1137/1.9780898719857.
     """
-    if not isinstance(subproblem, Subproblem):
-        msg = f"trust_region: subproblem must be a Subproblem, got {subproblem!r}; call truncated_cg(), exact() or dogleg_path()."
-        raise TypeError(msg)
-    validate.number("trust_region", "radius", radius, low=0.0, low_open=True, high_open=True)
-    if max_radius is not None:
-        validate.number("trust_region", "max_radius", max_radius, low=0.0, low_open=True)
-    next_radius = RADIUS_RULES[validate.choice("trust_region", "rule", rule, RADIUS_RULES)]
-    validate.number("trust_region", "eta", eta, low=0.0, high=0.25, high_open=True)
-    if noise is not None:
-        validate.number("trust_region", "noise", noise, low=0.0)
+    next_radius = _check(subproblem, radius, max_radius, rule, eta, noise)
 
     def init(objective: Any, params: Params) -> TrustRegionState:
         del objective
@@ -121,19 +116,21 @@ def trust_region(
             value=zero,
             step=Step(zeros, zero, zero, zero),
             plan=subproblem.init(params),
-            radius=jnp.asarray(radius, zero.dtype),
+            promise=zero,
+            radius=_first_radius(radius, params),
             first_grad_norm=zero,
             floor=no_floor(zero.dtype),
             started=jnp.bool_(False),
         )
 
-    def step(objective: Any, state: TrustRegionState) -> tuple[TrustRegionState, Info]:
+    def step(objective: Any, state: TrustRegionState, done: Any = None) -> tuple[TrustRegionState, Info]:
         point, hvp = as_objective(objective).linearize(tree.axpy(1, state.step.step, state.params))
         error = value_noise(noise, state.value)
         seen = _look(state, point, error, eta)
         unit, ratio = tree.scaled_norm(point.grad)
         first_grad_norm = jnp.where(state.started, state.first_grad_norm, unit * ratio)
         ball = jnp.where(state.started, next_radius(seen.outcome), state.radius)
+        last = jnp.bool_(False) if done is None else done(seen.accepted, seen.grad_norm)
         ball = ball if max_radius is None else jnp.minimum(ball, jnp.asarray(max_radius, ball.dtype))
 
         def plan_anew(plan: Any) -> tuple[Step, Any, jax.Array]:
@@ -141,9 +138,10 @@ def trust_region(
             return subproblem.solve(Task(hvp, point.grad, ball, unit * ratio, first_grad_norm))
 
         def shorten(plan: Any) -> tuple[Step, Any, jax.Array]:
-            return subproblem.shorten(plan, ball, state.params), plan, jnp.int32(0)
+            shorter = subproblem.shorten(plan, ball, state.params)
+            return tree.where(last, jax.tree.map(jnp.zeros_like, shorter), shorter), plan, jnp.int32(0)
 
-        next_step, plan, nhev = jax.lax.cond(seen.accepted, plan_anew, shorten, state.plan)
+        next_step, plan, nhev = jax.lax.cond(seen.accepted & ~last, plan_anew, shorten, state.plan)
         here = (point.params, point.grad, point.value)
         params, grad, value = tree.where(seen.accepted, here, (state.params, state.grad, state.value))
         info = Info(
@@ -162,14 +160,29 @@ def trust_region(
             value=value,
             step=next_step,
             plan=plan,
+            promise=jnp.where(seen.accepted, next_step.decrease, state.promise),
             radius=ball,
             first_grad_norm=first_grad_norm,
             floor=floor,
-            started=jnp.bool_(True),
+            started=~last,  # a solve that is taken up again evaluates its point again
         )
         return after, info._replace(status=stalled_or(floor, info.status))
 
     return Solver(init, step)
+
+
+def _check(subproblem: Any, radius: Any, max_radius: Any, rule: Any, eta: Any, noise: Any) -> RadiusRule:
+    """Return the radius rule, or raise for a setting outside its range."""
+    if not isinstance(subproblem, Subproblem):
+        msg = f"trust_region: subproblem must be a Subproblem, got {subproblem!r}; call truncated_cg(), exact() or dogleg_path()."
+        raise TypeError(msg)
+    validate.number("trust_region", "radius", radius, low=0.0, low_open=True, high_open=True)
+    if max_radius is not None:
+        validate.number("trust_region", "max_radius", max_radius, low=0.0, low_open=True)
+    validate.number("trust_region", "eta", eta, low=0.0, high=0.25, high_open=True)
+    if noise is not None:
+        validate.number("trust_region", "noise", noise, low=0.0)
+    return RADIUS_RULES[validate.choice("trust_region", "rule", rule, RADIUS_RULES)]
 
 
 class _Seen(NamedTuple):
@@ -182,6 +195,11 @@ class _Seen(NamedTuple):
     step_norm: Scalar
 
 
+def _first_radius(radius: float, params: Params) -> Scalar:
+    unit, ratio = tree.scaled_norm(params)
+    return jnp.asarray(radius, ratio.dtype) * jnp.maximum(1, unit * ratio)
+
+
 def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float) -> _Seen:
     """Compare the trial with what the model promised; by slopes where that is less than `error`."""
     grad_norm = tree.max_abs(point.grad)
@@ -189,7 +207,7 @@ def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float) -> _
     step_norm = tree.max_abs(tree.sub(point.params, state.params))
     by_values = state.value - point.value
     by_slopes = -(state.step.slope + tree.vdot(point.grad, state.step.step)) / 2
-    blind = (jnp.abs(by_values) <= error) & (state.step.decrease <= error)
+    blind = (jnp.abs(by_values) <= error) & (state.promise <= error)
     decrease = jnp.where(blind, by_slopes, by_values)
     ratio = jnp.where(finite & (state.step.decrease > 0), decrease / state.step.decrease, -jnp.inf)
     accepted = finite & (~state.started | ((ratio > eta) & (step_norm > 0)))
@@ -204,7 +222,7 @@ def _status(state: TrustRegionState, point: Point, seen: _Seen, error: Scalar) -
         (point.value == -jnp.inf, Status.UNBOUNDED),
         (~state.started & ~seen.finite, Status.NONFINITE),
         (over & ~jnp.isfinite(state.step.decrease), Status.NONFINITE),
-        (over & (state.step.decrease <= error), Status.STALLED),
+        (over & (state.promise <= error), Status.STALLED),
         (over, Status.SEARCH_FAILED),
         otherwise=Status.RUNNING,
     )

@@ -162,6 +162,23 @@ def tolerance(function: str, name: str, value: Any, otherwise: Any, like: Scalar
     return jnp.asarray(otherwise if value is None else value).astype(like.dtype)
 
 
+def bracket_tolerances(
+    function: str, xtol: Any, rtol: Any, relative: float, low: Scalar, high: Scalar
+) -> tuple[Scalar, Scalar]:
+    """Return xtol, where None means eps (high - low), and rtol, where None means `relative`, as scalars like the ends."""
+    width = 2 * machine_eps(low) * halves(low, high)[1]
+    return tolerance(function, "xtol", xtol, width, low), tolerance(function, "rtol", rtol, relative, low)
+
+
+def halves(low: Scalar, high: Scalar) -> tuple[Scalar, Scalar]:
+    """Return the middle of a bracket and half its width, finite even where low + high or high - low is not.
+
+    Not 0.5 low + 0.5 high: XLA takes the factor out of such a sum, and then it overflows.
+    """
+    half = 0.5 * high - 0.5 * low
+    return low + half, half
+
+
 def machine_eps(x: Scalar) -> float:
     """Return the relative spacing of numbers of the dtype of x."""
     return float(jnp.finfo(x.dtype).eps)

@@ -9,7 +9,8 @@ r"""Golden section and Brent's method: to a minimum of f between two ends, from 
 Golden section ends when high - low <= xtol + rtol |x|. Brent's method ends, with t = xtol + rtol |x| and m the middle of the
 bracket, when |x - m| <= 2 t - (high - low) / 2; no step is shorter than t. What either certifies is a width: for a unimodal f the
 minimum lies within it, for others a local one (perhaps an end). Values near a minimum differ by less than their rounding
-within sqrt(eps) |x|, so a smaller tolerance asks for noise.
+within sqrt(eps) |x|, so a smaller tolerance asks for noise. A value of infinity is only high; but two of them do not tell where
+f is lower, so a search that has met no other is no success, however narrow its bracket.
 
 Reference: Kiefer (1953), Sequential minimax search for a maximum, Proc. AMS 4(3), doi:10.2307/2032161; Brent (1973),
 Algorithms for Minimization without Derivatives, chapter 5.
@@ -31,6 +32,8 @@ from jopt.univariate.record import Record, Sample
 
 # r: the part of a bracket that one evaluation of golden section leaves.
 GOLDEN = 0.5 * (5**0.5 - 1)
+# The two points at 1 - r and r lie this part of half the bracket from its middle.
+OFFSET = 2 * GOLDEN - 1
 
 
 class GoldenState(NamedTuple):
@@ -115,8 +118,8 @@ def golden_section(
       path: whether to record points and brackets; `maxiter` must then be a Python number.
 
     Returns:
-      A `Record`: STEP (a success) when the bracket is narrow enough; NONFINITE at a NaN; UNBOUNDED at minus infinity;
-      STALLED when no number lies between the points; MAX_ITERATIONS.
+      A `Record`: STEP (a success) when the bracket is narrow enough; NONFINITE at a NaN, or if every value met is infinite;
+      UNBOUNDED at minus infinity; STALLED when no number lies between the points; MAX_ITERATIONS.
 
     Raises:
       ValueError: for a setting outside its range, an end that is not finite, or low >= high.
@@ -132,8 +135,9 @@ def golden_section(
       (True, True)
     """
     a, b = engine.ends("golden_section", low, high)
-    xtol_, rtol_ = _tolerances("golden_section", xtol, rtol, a, b)
-    left, right = engine.nothing(b - GOLDEN * (b - a), 0), engine.nothing(a + GOLDEN * (b - a), 0)
+    xtol_, rtol_ = engine.bracket_tolerances("golden_section", xtol, rtol, engine.machine_eps(a) ** 0.5, a, b)
+    middle, half = engine.halves(a, b)
+    left, right = engine.nothing(middle - OFFSET * half, 0), engine.nothing(middle + OFFSET * half, 0)
     state = GoldenState(left.x, engine.running(), left, a, b, left, right, xtol_, rtol_)
     return engine.solve(engine.Method("golden_section", _golden, 0, 2), fun, state, args, maxiter, path)
 
@@ -166,8 +170,8 @@ def brent_minimum(
       path: whether to record points and brackets; `maxiter` must then be a Python number.
 
     Returns:
-      A `Record`: STEP (a success) when the bracket is narrow enough; NONFINITE at a NaN; UNBOUNDED at minus infinity;
-      STALLED when a step moves nothing; MAX_ITERATIONS.
+      A `Record`: STEP (a success) when the bracket is narrow enough; NONFINITE at a NaN, or if every value met is infinite;
+      UNBOUNDED at minus infinity; STALLED when a step moves nothing; MAX_ITERATIONS.
 
     Raises:
       ValueError: for a setting outside its range, an end that is not finite, low >= high, or a start beyond the ends.
@@ -183,8 +187,9 @@ def brent_minimum(
       (True, True)
     """
     a, b = engine.ends("brent_minimum", low, high)
-    xtol_, rtol_ = _tolerances("brent_minimum", xtol, rtol, a, b)
-    x = a + (1 - GOLDEN) * (b - a)
+    xtol_, rtol_ = engine.bracket_tolerances("brent_minimum", xtol, rtol, engine.machine_eps(a) ** 0.5, a, b)
+    middle, half = engine.halves(a, b)
+    x = middle - OFFSET * half
     if start is not None:
         x = engine.point("brent_minimum", "start", start).astype(a.dtype)
         if not isinstance(x, Tracer) and not isinstance(a < b, Tracer) and not bool((a <= x) & (x <= b)):
@@ -195,14 +200,6 @@ def brent_minimum(
     return engine.solve(engine.Method("brent_minimum", _brent, 0, 1), fun, state, args, maxiter, path)
 
 
-def _tolerances(function: str, xtol: Any, rtol: Any, low: Scalar, high: Scalar) -> tuple[Scalar, Scalar]:
-    eps = engine.machine_eps(low)
-    return (
-        engine.tolerance(function, "xtol", xtol, eps * (high - low), low),
-        engine.tolerance(function, "rtol", rtol, eps**0.5, low),
-    )
-
-
 def _golden(state: GoldenState, sample: Sample, nfev: jax.Array) -> GoldenState:
     first = nfev == 0
     at_left = first | ((nfev > 1) & (sample.x == state.left.x))
@@ -211,44 +208,45 @@ def _golden(state: GoldenState, sample: Sample, nfev: jax.Array) -> GoldenState:
     best = tree.where(~first & down, right, left)
     low = jnp.where(~first & down, left.x, state.low)
     high = jnp.where(first | down, state.high, right.x)
-    width = high - low
-    inner = jnp.where(down, low + GOLDEN * width, high - GOLDEN * width)
+    middle, half = engine.halves(low, high)
+    inner = middle + jnp.where(down, OFFSET * half, -OFFSET * half)
     new = engine.nothing(inner, 0)
     moved = tree.where(down, (right, new), (new, left))
     after_left, after_right = tree.where(first, (left, right), moved)
     trial = jnp.where(first, right.x, inner)
     nan = jnp.isnan(sample.value)
-    status = first_of(
-        (nan, Status.NONFINITE),
-        (sample.value == -jnp.inf, Status.UNBOUNDED),
-        (~first & (width <= state.xtol + state.rtol * jnp.abs(best.x)), Status.STEP),
-        (~first & ~(after_left.x < after_right.x), Status.STALLED),
-        otherwise=Status.RUNNING,
-    )
+    narrow = ~first & (half <= 0.5 * state.xtol + 0.5 * state.rtol * jnp.abs(best.x))
+    stuck = ~first & ~(after_left.x < after_right.x)
+    status = _status(sample, best, narrow, stuck)
     best = tree.where(nan, state.best, best)
     return GoldenState(trial, status, best, low, high, after_left, after_right, state.xtol, state.rtol)
+
+
+def _status(sample: Sample, best: Sample, narrow: jax.Array, stuck: jax.Array) -> jax.Array:
+    """Return why to end after an evaluation: `narrow` is the test asked for, `stuck` that no further point exists."""
+    return first_of(
+        (jnp.isnan(sample.value) | ((narrow | stuck) & (best.value == jnp.inf)), Status.NONFINITE),
+        (sample.value == -jnp.inf, Status.UNBOUNDED),
+        (narrow, Status.STEP),
+        (stuck, Status.STALLED),
+        otherwise=Status.RUNNING,
+    )
 
 
 def _brent(state: BrentState, sample: Sample, nfev: jax.Array) -> BrentState:
     first, nan = nfev == 0, jnp.isnan(sample.value)
     x, w, v, low, high = _ranked(state, sample, first)
-    middle = 0.5 * (low + high)
+    middle, half = engine.halves(low, high)
     least = state.xtol + state.rtol * jnp.abs(x.x)
     fit, ok = _parabola(x, w, v, low - x.x, high - x.x, state.step_before)
     ok &= ~first & (jnp.abs(state.step_before) > least)
     near_end = (x.x + fit - low < 2 * least) | (high - (x.x + fit) < 2 * least)
     fit = jnp.where(near_end, jnp.where(middle >= x.x, least, -least), fit)
-    part = jnp.where(x.x >= middle, low - x.x, high - x.x)
-    step, step_before = tree.where(ok, (fit, state.step), ((1 - GOLDEN) * part, part))
+    half_part = 0.5 * jnp.where(x.x >= middle, low, high) - 0.5 * x.x
+    step, step_before = tree.where(ok, (fit, state.step), (2 * (1 - GOLDEN) * half_part, 2 * half_part))
     moved = jnp.where(jnp.abs(step) < least, jnp.where(step >= 0, least, -least), step)
     trial = x.x + moved
-    status = first_of(
-        (nan, Status.NONFINITE),
-        (sample.value == -jnp.inf, Status.UNBOUNDED),
-        (jnp.abs(x.x - middle) < 2 * least - 0.5 * (high - low), Status.STEP),
-        (trial == x.x, Status.STALLED),
-        otherwise=Status.RUNNING,
-    )
+    status = _status(sample, x, jnp.abs(x.x - middle) < 2 * least - half, trial == x.x)
     best = tree.where(nan, state.best, x)
     return BrentState(trial, status, best, w, v, low, high, step, step_before, state.xtol, state.rtol)
 
@@ -256,7 +254,7 @@ def _brent(state: BrentState, sample: Sample, nfev: jax.Array) -> BrentState:
 def _ranked(state: BrentState, new: Sample, first: jax.Array) -> tuple[Sample, Sample, Sample, Scalar, Scalar]:
     """Return the three best points after an evaluation, and the bracket."""
     x, w, v = state.best, state.second, state.third
-    lower = ~(new.value > x.value)
+    lower = (new.value <= x.value) & (new.value < jnp.inf)  # two infinite values do not tell where f is lower
     left = new.x < x.x
     end = jnp.where(lower, x.x, new.x)  # the worse of the two becomes an end
     to_low = jnp.where(lower, ~left, left) & ~first

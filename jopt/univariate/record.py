@@ -20,7 +20,7 @@ _ADVICE = {
         "Start elsewhere, or keep the function inside its domain."
     ),
     Status.STALLED: "The next point is the one before: the tolerance is below round-off. Raise it, or use float64.",
-    Status.MAX_ITERATIONS: "Not converged: maxiter reached. Raise maxiter, or ask for a safeguard or a bracket.",
+    Status.MAX_ITERATIONS: "Not converged: maxiter reached. Raise maxiter; steps held by neither safeguard nor bracket may also cycle.",
 }
 
 

@@ -27,8 +27,8 @@ from jopt.univariate.record import Record, Sample
 
 # The relative tolerance in units of eps: Brent (1973), chapter 4, where 4 eps is the least that round-off lets hold.
 RTOL_EPS = 4.0
-# A step by interpolation may be 3/4 of the way to the other end, twice that of half the bracket less the tolerance: ibid.
-REACH = 3.0
+# A step by interpolation may be this part of the way to the other end, less half the tolerance: ibid.
+REACH = 0.75
 
 
 class BisectionState(NamedTuple):
@@ -130,7 +130,7 @@ def bisection(
       (True, True)
     """
     a, b = engine.ends("bisection", low, high)
-    xtol_, rtol_ = _tolerances("bisection", xtol, rtol, a, b)
+    xtol_, rtol_ = engine.bracket_tolerances("bisection", xtol, rtol, RTOL_EPS * engine.machine_eps(a), a, b)
     unknown = jnp.full_like(a, jnp.nan)
     state = BisectionState(a, engine.running(), engine.nothing(a, 0), a, b, unknown, unknown, xtol_, rtol_)
     return engine.solve(engine.Method("bisection", _bisect, 0, 2), fun, state, args, maxiter, path)
@@ -179,18 +179,10 @@ def brent_zero(
       (True, True)
     """
     a, b = engine.ends("brent_zero", low, high)
-    xtol_, rtol_ = _tolerances("brent_zero", xtol, rtol, a, b)
+    xtol_, rtol_ = engine.bracket_tolerances("brent_zero", xtol, rtol, RTOL_EPS * engine.machine_eps(a), a, b)
     blank, zero = engine.nothing(a, 0), jnp.zeros_like(a)
     state = BrentState(a, engine.running(), blank, blank, zero, zero, a, b, b, xtol_, rtol_)
     return engine.solve(engine.Method("brent_zero", _brent, 0, 2), fun, state, args, maxiter, path)
-
-
-def _tolerances(function: str, xtol: Any, rtol: Any, low: Scalar, high: Scalar) -> tuple[Scalar, Scalar]:
-    eps = engine.machine_eps(low)
-    return (
-        engine.tolerance(function, "xtol", xtol, eps * (high - low), low),
-        engine.tolerance(function, "rtol", rtol, RTOL_EPS * eps, low),
-    )
 
 
 def _bisect(state: BisectionState, sample: Sample, nfev: jax.Array) -> BisectionState:
@@ -201,13 +193,13 @@ def _bisect(state: BisectionState, sample: Sample, nfev: jax.Array) -> Bisection
     high, at_high = tree.where(~left | zero, (x, f), (state.high, state.at_high))
     nearer = ~(jnp.abs(state.best.value) <= jnp.abs(f)) & ~jnp.isnan(f)
     best = tree.where(nearer, sample, state.best)
-    middle = low + 0.5 * (high - low)
+    middle, half = engine.halves(low, high)
     opened = nfev >= 1
     status = first_of(
         (jnp.isnan(f), Status.NONFINITE),
         (zero, Status.STEP),
         (opened & (jnp.sign(at_low) == jnp.sign(at_high)), Status.NO_BRACKET),
-        (opened & (high - low <= state.xtol + state.rtol * jnp.abs(best.x)), Status.STEP),
+        (opened & (half <= 0.5 * state.xtol + 0.5 * state.rtol * jnp.abs(best.x)), Status.STEP),
         (opened & ((middle == low) | (middle == high)), Status.STALLED),
         otherwise=Status.RUNNING,
     )
@@ -224,11 +216,12 @@ def _brent(state: BrentState, sample: Sample, nfev: jax.Array) -> BrentState:
     swap = jnp.abs(contra.value) < jnp.abs(sample.value)
     x, contra, before = tree.where(swap, (contra, sample, sample), (sample, contra, before))
 
-    half = 0.5 * (contra.x - x.x)
+    half = 0.5 * contra.x - 0.5 * x.x
     least = 0.5 * (state.xtol + state.rtol * jnp.abs(x.x))
     fit = _interpolated(before, x, contra)
     promising = (jnp.abs(step_before) > least) & (jnp.abs(x.value) < jnp.abs(before.value))
-    short = 2 * jnp.abs(fit) < jnp.minimum(jnp.abs(step_before), REACH * jnp.abs(half) - least)
+    # |fit| < |step_before| / 2 and |fit| < REACH |contra - x| - least / 2, both halved: |contra - x| may overflow.
+    short = 0.5 * jnp.abs(fit) < jnp.minimum(0.25 * jnp.abs(step_before), REACH * jnp.abs(half) - 0.25 * least)
     step, step_before = tree.where(promising & short, (fit, step), (half, half))
     moved = jnp.where(jnp.abs(step) > least, step, jnp.where(half > 0, least, -least))
     trial = jnp.where(first, state.second, x.x + moved)

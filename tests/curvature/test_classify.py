@@ -158,6 +158,7 @@ def test_a_gradient_that_is_no_gradient_decides_nothing():
     assert int(found.kind) == PointKind.UNDECIDED
     assert int(found.status) == KrylovStatus.NOT_SYMMETRIC
     assert np.isnan(step)
+    assert "kind: UNDECIDED: Undecided: the products are not symmetric" in repr(found)
 
 
 # The textbook: least squares through a sigmoid is not convex, cross-entropy is ------------------------------------------
@@ -204,10 +205,14 @@ def test_it_prints_what_the_point_is_and_why(batch):
     assert "lowest: -2 +- " in text
     assert "status: CONVERGED" in text
     assert f"float64[{len(KINDS)}]" in repr(batch)
+    texts = [repr(jax.tree.map(lambda x, i=i: x[i], batch)) for i in (3, 6)]
+    assert "UNDECIDED: Undecided: an end of the spectrum is zero" in texts[0]
+    assert "UNDECIDED: Undecided: the value, gradient or curvature is not finite here" in texts[1]
 
 
 def test_every_kind_says_what_to_do():
     assert len({kind.advice for kind in PointKind}) == len(PointKind)
+    assert "not symmetric" in PointKind.UNDECIDED.advice
 
 
 # The largest stable step ----------------------------------------------------------------------------------------------

@@ -74,10 +74,9 @@ def test_the_density_is_the_smoothed_density_of_the_eigenvalues_within_its_error
 
 def test_the_error_of_the_density_is_the_standard_error_over_the_samples(found):
     grid = jnp.linspace(0.0, 10.0, 5)
+    nodes, weights = np.asarray(found.nodes), np.asarray(found.weights)
     single = [
-        spectral_density(
-            found._replace(nodes=found.nodes[i : i + 1], weights=found.weights[i : i + 1]), grid, width=0.5
-        )
+        density_of(found._replace(nodes=nodes[i : i + 1], weights=weights[i : i + 1]), grid, width=0.5)
         for i in range(6)
     ]
     rows = np.array([d.density for d in single])

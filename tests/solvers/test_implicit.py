@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The derivative of a solve: closed forms, finite differences, every mode, every switch, and what has none."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from jopt.solvers import loop
 RNG = np.random.default_rng(3)
 MATRIX = jnp.asarray(RNG.standard_normal((8, 3)))
 TARGET = jnp.asarray(RNG.standard_normal(8))
+HESSIAN = np.asarray(MATRIX.T @ MATRIX) + 0.7 * np.eye(3)
 START = jnp.zeros(3)
 # The rule does not know the method; this one is compiled in no time.
 METHOD = jopt.sgd(0.04)
@@ -23,8 +26,17 @@ def ridge(w, penalty, matrix, target):
     return 0.5 * jnp.sum((matrix @ w - target) ** 2) + 0.5 * penalty * jnp.sum(w**2)
 
 
-def closed_form(penalty, matrix, target):
-    return jnp.linalg.solve(matrix.T @ matrix + penalty * jnp.eye(3), matrix.T @ target)
+class ClosedForm:
+    """The solution of ridge regression and its derivatives, from the normal equations H x = M' y."""
+
+    def __init__(self, penalty):
+        matrix, target = np.asarray(MATRIX), np.asarray(TARGET)
+        inverse = np.linalg.inv(matrix.T @ matrix + penalty * np.eye(3))
+        self.x = inverse @ matrix.T @ target
+        self.first, self.second = -inverse @ self.x, 2 * inverse @ inverse @ self.x  # in the penalty
+        self.in_target = inverse @ matrix.T
+        left = target - matrix @ self.x
+        self.in_matrix = np.einsum("il,k->ikl", inverse, left) - np.einsum("ik,l->ikl", self.in_target, self.x)
 
 
 def solution(penalty, matrix=MATRIX, target=TARGET):
@@ -44,32 +56,28 @@ def test_ridge_regression_in_penalty_and_data(jacobian):
         return solution(*args).x
 
     actual = jax.jit(jacobian(x, (0, 1, 2)))(0.7, MATRIX, TARGET)
-    assert_close(actual, jax.jacfwd(closed_form, (0, 1, 2))(0.7, MATRIX, TARGET))
+    expected = ClosedForm(0.7)
+    assert_close(actual, (expected.first, expected.in_matrix, expected.in_target))
 
 
 def test_second_derivatives_reverse_over_reverse():
-    def loss(x):
-        return jnp.sum(jnp.sin(x) * jnp.arange(1.0, 4.0))
-
-    expected = jax.grad(jax.grad(lambda p: loss(closed_form(p, MATRIX, TARGET))))(0.7)
+    weights, exact = np.arange(1.0, 4.0), ClosedForm(0.7)
+    expected = np.sum(weights * (np.cos(exact.x) * exact.second - np.sin(exact.x) * exact.first**2))
 
     def ours(p):
-        return loss(solution(p).x)
+        return jnp.sum(jnp.sin(solution(p).x) * weights)
 
     assert float(jax.jit(jax.grad(jax.grad(ours)))(0.7)) == pytest.approx(float(expected), rel=1e-7)
 
 
 def test_the_value_has_the_envelope_derivative_and_its_second_forward_over_reverse_is_that_of_the_minimum():
-    def least(p):
-        return ridge(closed_form(p, MATRIX, TARGET), p, MATRIX, TARGET)
-
     def ours(p):
         return solution(p).fun
 
     first, second = jax.jit(lambda p: jax.jvp(jax.grad(ours), (p,), (1.0,)))(0.7)
-    assert float(first) == pytest.approx(0.5 * float(jnp.sum(closed_form(0.7, MATRIX, TARGET) ** 2)), rel=1e-9)
-    assert float(first) == pytest.approx(float(jax.grad(least)(0.7)), rel=1e-9)
-    assert float(second) == pytest.approx(float(jax.grad(jax.grad(least))(0.7)), rel=1e-7)
+    exact = ClosedForm(0.7)
+    assert float(first) == pytest.approx(0.5 * exact.x @ exact.x, rel=1e-9)
+    assert float(second) == pytest.approx(exact.x @ exact.first, rel=1e-7)
 
 
 # What has no derivative, and what to hand over how.
@@ -122,19 +130,17 @@ def closing(penalty, count=1):
 
 
 def expected_slope(penalty):
-    return jax.grad(lambda p: closed_form(p, MATRIX, TARGET).sum())(penalty)
+    return ClosedForm(penalty).first.sum()
 
 
 @pytest.mark.parametrize(
     "differentiate",
     [
-        jax.grad(closing),
-        jax.grad(jax.jit(closing)),
         lambda p: jax.grad(jax.jit(closing))(p, 2),  # a whole number, traced and closed over
-        lambda p: jax.vmap(jax.grad(closing))(jnp.stack([p, 2.0 * p]))[0],
-        lambda p: jax.jacfwd(closing)(p),
+        lambda p: jax.vmap(jax.grad(closing))(np.array([p, 2.0 * p]))[0],
+        lambda p: jax.jvp(closing, (p,), (1.0,))[1],
     ],
-    ids=["grad", "grad of jit", "an integer", "vmap of grad", "forward"],
+    ids=["grad of jit, with an integer", "vmap of grad", "forward"],
 )
 def test_traced_values_that_fun_closes_over_are_hoisted(differentiate):
     assert float(differentiate(0.7)) == pytest.approx(float(expected_slope(0.7)), rel=1e-8)
@@ -160,23 +166,36 @@ def test_data_that_are_attributes_are_hoisted_anew_in_every_trace():
 # A solve that did not converge.
 
 
+LIMITS = {"gtol": 1e-10, "ftol": 0.0, "target": -1.0, "maxiter": 1000}
+
+
+@jax.jit
+def derivatives(limits):
+    """Return a solve under limits, its derivative in the penalty, and that of its gradient in reverse mode."""
+
+    def result(penalty):
+        return jopt.minimize(ridge, START, (penalty, MATRIX, TARGET), METHOD, **limits)
+
+    return *jax.jvp(result, (0.7,), (1.0,)), jax.grad(lambda p: result(p).jac.sum())(0.7)
+
+
 @pytest.mark.parametrize(
-    "limits",
-    [{"maxiter": 1}, {"gtol": 0.0, "ftol": 1e-3}, {"target": 10.0}],
+    ("limits", "status"),
+    [
+        ({"maxiter": 1}, Status.MAX_ITERATIONS),
+        ({"gtol": 0.0, "ftol": 1e-3}, Status.DECREASE),
+        ({"target": 10.0}, Status.TARGET),
+    ],
     ids=["failed", "another test", "target"],
 )
-def test_only_a_vanishing_gradient_has_derivatives(limits):
-    def result(penalty):
-        settings = {"gtol": 1e-10} | limits
-        return jopt.minimize(ridge, START, (penalty, MATRIX, TARGET), METHOD, **settings)
-
-    out, dots = jax.jvp(result, (0.7,), (1.0,))
-    assert Status(int(out.status)) is not Status.CONVERGED
+def test_only_a_vanishing_gradient_has_derivatives(limits, status):
+    out, dots, backward = derivatives(LIMITS | limits)
+    assert Status(int(out.status)) is status
     assert np.isfinite(out.x).all()
     assert np.isnan(dots.x).all()
     assert np.isnan(dots.fun)
     assert np.isnan(dots.jac).all()
-    assert np.isnan(jax.grad(lambda p: result(p).jac.sum())(0.7))
+    assert np.isnan(backward)
 
 
 def test_with_trust_the_formula_is_computed_at_the_point_returned():
@@ -186,25 +205,22 @@ def test_with_trust_the_formula_is_computed_at_the_point_returned():
     out, dots = jax.jvp(result, (0.7,), (1.0,))
     assert not bool(out.success)
     assert not np.asarray(dots.jac).any()
-    assert_close(dots.x, -jnp.linalg.solve(MATRIX.T @ MATRIX + 0.7 * jnp.eye(3), out.x))
+    assert_close(dots.x, -np.linalg.solve(HESSIAN, out.x))
     assert float(dots.fun) == pytest.approx(0.5 * float(jnp.sum(out.x**2)))
 
 
 def test_a_lane_that_failed_does_not_spoil_the_others():
-    def masked(penalties, maxiter):
-        result = jax.vmap(
-            lambda p, n: jopt.minimize(ridge, START, (p, MATRIX, TARGET), METHOD, gtol=1e-10, maxiter=n), in_axes=(0, 0)
-        )(penalties, maxiter)
-        return jnp.sum(jnp.where(result.success[:, None], result.x, 0.0)), result
+    def solved(p, n):
+        result = jopt.minimize(ridge, START, (p, MATRIX, TARGET), METHOD, gtol=1e-10, maxiter=n)
+        return result.x, result.success
 
-    def unmasked(penalties, maxiter):
-        return masked(penalties, maxiter)[1].x.sum()
-
-    penalties, maxiter = jnp.asarray([0.7, 0.9]), jnp.asarray([1000, 1])
-    grad, result = jax.grad(masked, has_aux=True)(penalties, maxiter)
-    assert result.success.tolist() == [True, False]
-    assert_close(grad, jnp.asarray([float(expected_slope(0.7)), 0.0]))
-    assert np.isnan(jax.grad(unmasked)(penalties, maxiter)).tolist() == [False, True]
+    maxiter = np.array([1000, 1])
+    _, pull, success = jax.vjp(lambda p: jax.vmap(solved)(p, maxiter), np.array([0.7, 0.9]), has_aux=True)
+    assert success.tolist() == [True, False]
+    pull = jax.jit(pull)
+    every = np.ones((2, 3))
+    assert_close(pull(every * np.asarray(success)[:, None])[0], np.array([expected_slope(0.7), 0.0]))
+    assert np.isnan(pull(every)[0]).tolist() == [False, True]
 
 
 def flat(x, a, tilt):
@@ -216,8 +232,8 @@ def test_a_singular_hessian_gives_the_shortest_answer_if_there_is_one():
     def x(a, tilt):
         return jopt.minimize(flat, jnp.asarray([1.0, 2.0]), (a, tilt), METHOD, gtol=1e-12).x
 
-    in_a, in_tilt = jax.jacfwd(x, (0, 1))(5.0, 0.0)
-    assert_close(in_a, jnp.full(2, 0.5))  # the shortest of all with x_0. + x_1. = 1
+    in_a, in_tilt = jax.jit(jax.jacfwd(x, (0, 1)))(5.0, 0.0)
+    assert_close(in_a, np.full(2, 0.5))  # the shortest of all with x_0. + x_1. = 1
     assert np.isnan(in_tilt).all()  # no neighbouring problem has a solution
 
 
@@ -225,11 +241,14 @@ def test_an_indefinite_hessian_is_no_minimum():
     def saddle(x, a):
         return 0.5 * (x[0] - a) ** 2 - 0.5 * (x[1] - a) ** 2
 
-    def x(a, trust):
-        return jopt.minimize(saddle, jnp.full(2, 2.0), a, METHOD, trust_unconverged=trust).x
+    def slope(trust):
+        def x(a):
+            return jopt.minimize(saddle, np.full(2, 2.0), a, METHOD, trust_unconverged=trust).x
 
-    assert np.isnan(jax.jacfwd(x)(2.0, False)).all()  # the start is the saddle, and its gradient vanishes
-    assert np.isfinite(jax.jacfwd(x)(2.0, True)).all()
+        return jax.jvp(x, (2.0,), (1.0,))[1]
+
+    assert np.isnan(slope(False)).all()  # the start is the saddle, and its gradient vanishes
+    assert np.isfinite(slope(True)).all()
 
 
 def test_data_that_are_not_finite_give_no_derivative_even_with_trust():
@@ -239,7 +258,7 @@ def test_data_that_are_not_finite_give_no_derivative_even_with_trust():
     def x(a):
         return jopt.minimize(fun, jnp.ones(2), a, METHOD, gtol=1e-9, trust_unconverged=True).x
 
-    assert not np.isfinite(jax.jacfwd(x)(0.0)).any()
+    assert not np.isfinite(jax.jvp(x, (0.0,), (1.0,))[1]).any()
 
 
 # Trees, dtypes, promotion.
@@ -300,27 +319,35 @@ def unrolled(penalty, start=START, method=METHOD, **settings):
     return jopt.minimize(ridge, start, (penalty, MATRIX, TARGET), method, derivative="unrolled", **settings)
 
 
+@functools.cache
+def unrolled_forward():
+    return jax.jvp(unrolled, (0.7,), (1.0,))
+
+
 def test_unrolled_agrees_with_implicit_in_both_modes():
-    forward = jax.jvp(lambda p: unrolled(p).x.sum(), (0.7,), (1.0,))[1]
+    forward = unrolled_forward()[1].x.sum()
     backward = jax.grad(lambda p: unrolled(p).x.sum())(0.7)
     assert float(forward) == pytest.approx(float(expected_slope(0.7)), rel=1e-5)
     assert float(backward) == pytest.approx(float(forward), rel=1e-9)
 
 
 def test_unrolled_sees_the_start_where_the_loop_has_not_forgotten_it():
+    def short(x):
+        result = unrolled(0.7, x, jopt.sgd(0.01), maxfev=2)
+        return result.x, result.status
+
     # One step of gradient descent with rate r maps x to x - r H x + ...: its derivative is I - r H.
-    jacobian = jax.jacrev(lambda x: unrolled(0.7, x, jopt.sgd(0.01), maxfev=2).x)(START)
-    hessian = MATRIX.T @ MATRIX + 0.7 * jnp.eye(3)
-    assert_close(jacobian, jnp.eye(3) - 0.01 * hessian)
+    jacobian, status = jax.jit(jax.jacrev(short, has_aux=True))(START)
+    assert_close(jacobian, np.eye(3) - 0.01 * HESSIAN)
+    assert Status(int(status)) is Status.MAX_EVALUATIONS
 
 
 def test_unrolled_runs_as_the_loop_does():
     plain = jopt.minimize(ridge, START, (0.7, MATRIX, TARGET), METHOD, gtol=1e-9, maxfev=400)
-    for field, a, b in zip(plain._fields, plain, unrolled(0.7), strict=True):
+    for field, a, b in zip(plain._fields, plain, unrolled_forward()[0], strict=True):
         if field != "state":
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), a, b)
     assert int(plain.nfev) < 400
-    assert Status(int(unrolled(0.7, maxfev=5).status)) is Status.MAX_EVALUATIONS
 
 
 # Least squares.
@@ -346,22 +373,19 @@ def test_least_squares_against_finite_differences():
     above, below = (forward(DATA + t * direction, 0.1 + t)[0] for t in (h, -h))
     along = forward(DATA, 0.1)[1]
     np.testing.assert_allclose(along, (above - below) / (2 * h), rtol=1e-6, atol=1e-7)
-    in_y, in_scale = jax.jit(jax.jacrev(numbers, (0, 1)))(DATA, 0.1)
-    np.testing.assert_allclose(in_y @ direction + in_scale, along, rtol=1e-7, atol=1e-10)
+    weights = RNG.standard_normal(4)
+    in_y, in_scale = jax.jit(jax.grad(lambda y, s: weights @ numbers(y, s), (0, 1)))(DATA, 0.1)
+    np.testing.assert_allclose(in_y @ direction + in_scale, weights @ along, rtol=1e-7, atol=1e-10)
 
 
 def test_a_function_without_closed_form_against_finite_differences():
     def fun(x, a):
         return jnp.sum(jnp.cosh(x - a)) + 0.3 * jnp.sin(x[0] * x[1] * a[1]) + 0.1 * jnp.sum(x**2)
 
-    def x(a):
-        answer = jopt.minimize(fun, jnp.zeros(2), a, "lbfgs", gtol=1e-11).x
-        return answer, answer
-
-    at, h = jnp.asarray([0.4, -1.1]), 1e-5
-    both = jax.jit(jax.jacrev(x, has_aux=True))
-    columns = [(both(at + h * e)[1] - both(at - h * e)[1]) / (2 * h) for e in jnp.eye(2)]
-    np.testing.assert_allclose(both(at)[0], jnp.stack(columns, axis=1), rtol=1e-6, atol=1e-8)
+    at, h, weights = np.asarray([0.4, -1.1]), 1e-5, np.asarray([1.3, -0.6])
+    both = jax.jit(jax.value_and_grad(lambda a: weights @ jopt.minimize(fun, jnp.zeros(2), a, "lbfgs", gtol=1e-11).x))
+    along = [(both(at + h * e)[0] - both(at - h * e)[0]) / (2 * h) for e in np.eye(2)]
+    np.testing.assert_allclose(both(at)[1], along, rtol=1e-6, atol=1e-8)
 
 
 # Errors.
