@@ -152,7 +152,7 @@ def _optax_lbfgs(fun: Fun, budget: Budget) -> Solve:
 
 def _optimistix(name: str) -> Callable[[Fun, Budget], Solve]:
     def make(fun: Fun, budget: Budget) -> Solve:
-        import optimistix
+        optimistix = importlib.import_module("optimistix")
 
         solver = getattr(optimistix, name)(rtol=CAUCHY, atol=CAUCHY)
 
@@ -168,7 +168,7 @@ def _optimistix(name: str) -> Callable[[Fun, Budget], Solve]:
 
 
 def _jaxopt_lbfgs(fun: Fun, budget: Budget) -> Solve:
-    import jaxopt
+    jaxopt = importlib.import_module("jaxopt")
 
     solver = jaxopt.LBFGS(
         fun, maxiter=budget.maxiter, tol=budget.gtol, history_size=MEMORY, linesearch="zoom", jit=True
