@@ -9,6 +9,8 @@ import pytest
 from jopt.curvature import Spectrum, hvp, lowest_curvature, spectral_density, spectrum
 from jopt.status import KrylovStatus
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 N = 40
 EIGENVALUES = np.concatenate([np.linspace(1.0, 2.0, N - 2), [5.0, 8.0]])
 

@@ -11,6 +11,8 @@ import jopt
 from jopt import Status
 from jopt.solvers.global_search import uniform
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 TRACES = []
 BOX = -5.0 * np.ones(2), 5.0 * np.ones(2)
 

@@ -13,6 +13,8 @@ import jopt
 from jopt import Status
 from jopt.solvers import loop
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 RNG = np.random.default_rng(3)
 MATRIX = jnp.asarray(RNG.standard_normal((8, 3)))
 TARGET = jnp.asarray(RNG.standard_normal(8))

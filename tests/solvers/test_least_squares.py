@@ -17,6 +17,8 @@ from jopt.solvers.linearised import FIRST_GROWTH, LEAST_RATIO
 from jopt.solvers.residuals import Residuals, dense_jacobian
 from jopt.solvers.robust import LOSSES
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 T = np.linspace(0.0, 2.0, 12)
 Y = 3.0 * np.exp(-1.3 * T) + 0.4 + 0.05 * np.sin(7 * T)
 OUTLIERS = Y + np.where(np.arange(12) % 5 == 2, 3.0, 0.0)

@@ -11,6 +11,8 @@ import jopt
 from jopt import Status
 from jopt.problems import nist
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 SIZES = {
     "misra1a": 14, "chwirut2": 54, "lanczos3": 24, "gauss1": 250, "mgh17": 33, "rat43": 15, "hahn1": 236, "eckerle4": 35,
     "bennett5": 154,

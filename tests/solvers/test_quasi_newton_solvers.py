@@ -14,6 +14,8 @@ from jopt import Status, linesearch, problems
 from jopt.solvers.methods import METHODS, by_name
 from jopt.transforms.conjugate import BETAS
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 N = 4
 START = np.array([1.0, -2.0, 0.5, 3.0])
 

@@ -20,6 +20,8 @@ from jopt.transforms.dense_quasi_newton import (
     update_matrix,
 )
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 DIRECTIONS = {"bfgs": scale_by_bfgs(), "dfp": scale_by_dfp(), "sr1": scale_by_sr1()}
 every_direction = pytest.mark.parametrize("name", DIRECTIONS)
 update = jax.jit(update_matrix, static_argnums=0)

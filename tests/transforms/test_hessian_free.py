@@ -18,6 +18,8 @@ from jopt.transforms.hessian_free import (
     scale_by_gauss_newton_cg,
 )
 
+pytestmark = pytest.mark.slow  # compiles many programs
+
 N = 6
 J = np.random.default_rng(0).standard_normal((4, N))  # fewer residuals than parameters: G is singular
 GN = J.T @ J
