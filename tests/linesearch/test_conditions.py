@@ -40,11 +40,11 @@ def test_noisy_values_are_replaced_by_slopes(noise, decrease, value, slope, pass
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_noise_comes_from_the_precision_unless_given(dtype):
     start = trial(0.0, -8.0, -1.0, dtype)
-    assert conditions.value_noise(None, start).dtype == dtype
+    assert conditions.value_noise(None, start.value).dtype == dtype
     np.testing.assert_allclose(
-        conditions.value_noise(None, start), 8 * float(jnp.finfo(dtype).eps) ** (2 / 3), rtol=1e-6
+        conditions.value_noise(None, start.value), 8 * float(jnp.finfo(dtype).eps) ** (2 / 3), rtol=1e-6
     )
-    np.testing.assert_allclose(conditions.value_noise(0.5, start), 4.0)
+    np.testing.assert_allclose(conditions.value_noise(0.5, start.value), 4.0)
 
 
 def test_weak_and_strong_curvature_differ_in_the_sign():

@@ -9,7 +9,7 @@ import pytest
 import jopt
 from jopt import Status
 from jopt.linesearch import backtracking, exact, hager_zhang, strong_wolfe, weak_wolfe
-from jopt.solvers.descent import STALL_LIMIT
+from jopt.solvers.stalling import STALL_LIMIT
 
 SEARCHES = {
     "backtracking": backtracking(),
