@@ -20,7 +20,7 @@ from jopt.linalg.hutchinson import Estimate, hutchinson
 from jopt.linalg.lanczos import Ritz, Tridiagonal, lanczos, ritz, ritz_vector
 from jopt.linalg.lsqr import LSQRResult, lsqr
 from jopt.linalg.operators import dense
-from jopt.linalg.steihaug import steihaug
+from jopt.linalg.steihaug import SteihaugResult, steihaug
 from jopt.linalg.symmetry import asymmetry, symmetry_tolerance
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Extremes",
     "LSQRResult",
     "Ritz",
+    "SteihaugResult",
     "Tridiagonal",
     "asymmetry",
     "cg",

@@ -22,13 +22,13 @@ Conn, Gould and Toint (2000), Trust-Region Methods, section 7.5.1, doi:10.1137/1
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jopt import report, tree, validate
+from jopt.linalg.operators import Operator, applied
 from jopt.status import KrylovStatus, first_of
 from jopt.types import Params, Scalar
 
@@ -128,7 +128,7 @@ def empty_path(params: Params, kept: int = KEPT) -> Path:
 
 
 def steihaug(
-    operator: Callable[[Params], Params],
+    operator: Operator,
     grads: Params,
     radius: Any,
     *,
@@ -148,10 +148,11 @@ def steihaug(
 
     Returns:
       A `SteihaugResult`. Its status is CONVERGED, BOUNDARY, NEGATIVE_CURVATURE (the step is then on the boundary),
-      MAX_ITERATIONS, or NONFINITE: a product or g is not
-      finite, or a traced radius not positive, and the step is the last finite iterate.
+      MAX_ITERATIONS, or NONFINITE: a product or g is not finite, or a traced radius not positive, and the step is the last
+      finite iterate.
 
     Raises:
+      TypeError: if the operator cannot be called, or an argument is not of its kind.
       ValueError: if a number is outside its range, or the operator returns another tree than it got.
 
     Reference:
@@ -177,7 +178,10 @@ def steihaug(
     dtype = tree.scalar_dtype(grads)
     radius = jnp.asarray(radius, dtype)
     unit, _ = tree.scaled_norm(grads)  # about the largest entry, in the range of normal numbers
-    scaled = _times(lambda v: tree.check_like("steihaug", "operator(v)", v, "grads", grads), operator, radius / unit)
+
+    def scaled(v: Params) -> Params:
+        return tree.scale(radius / unit, applied("steihaug", operator, v))
+
     g = jax.tree.map(lambda x: x / unit.astype(x.dtype), grads)
     gg = tree.vdot(g, g)
     zero = jnp.zeros_like(gg)
@@ -204,7 +208,7 @@ def steihaug(
     return SteihaugResult(step, _in_units(last.path, radius, work), last.status, last.k)
 
 
-def _iterate(operator: Callable[[Params], Params], small: Scalar, budget: int, c: _Carry) -> _Carry:
+def _iterate(operator: Operator, small: Scalar, budget: int, c: _Carry) -> _Carry:
     """Make one step of conjugate gradients, or the last one to the boundary |p| = 1."""
     a_d = operator(c.d)
     d_a_d = tree.vdot(c.d, a_d)
@@ -313,17 +317,6 @@ def _keep(path: Path, slot: jax.Array, p: Params, norm: Scalar, gp: Scalar, p_a_
 
 def _in_units(path: Path, radius: Scalar, work: Scalar) -> Path:
     return Path(tree.scale(radius, path.points), path.numbers * jnp.stack([radius, work, work]))
-
-
-def _times(check: Callable[[Params], None], operator: Callable[[Params], Params], factor: Scalar) -> Any:
-    """Return v -> factor A v, in the dtypes of v."""
-
-    def product(v: Params) -> Params:
-        image = operator(v)
-        check(image)
-        return tree.cast(tree.scale(factor, image), v)
-
-    return product
 
 
 def _finite_or_zero(finite: jax.Array, a: Params) -> Params:

@@ -32,13 +32,9 @@ from jopt.solvers.residuals import LinearModel, Residuals, dense_jacobian
 from jopt.solvers.robust import Weighted
 from jopt.types import Params, Scalar
 
-# Up to here "auto" forms the Jacobian: 2^22 entries are 32 MiB in float64, and the QR factor of 512 columns is formed in
-# about the time of a hundred products with a Jacobian of that size.
+# Up to here "auto" forms the Jacobian: 2^22 entries are 32 MiB in float64. Chosen by memory, not by a measurement.
 DENSE_ENTRIES = 2**22
 DENSE_PARAMETERS = 512
-
-# Forcing term of the truncated LSQR: min(1/2, sqrt(|g| / |g_0|)), relative to the first gradient so that it is scale-free.
-LARGEST_FORCING = 0.5
 
 
 class Kept(NamedTuple):
@@ -180,12 +176,6 @@ def gradient_scale(model: LinearModel, grad: Params) -> Scalar:
     image, image_rest = tree.scaled_norm(model.forward(tree.scale(1 / unit, grad)))
     ratio = image * (image_rest / rest)
     return jnp.where((ratio > 0) & jnp.isfinite(ratio), ratio, jnp.ones_like(ratio))
-
-
-def forcing(grad: Params, first_norm: Scalar) -> Scalar:
-    """Return min(1/2, sqrt(|g| / |g_0|))."""
-    unit, rest = tree.scaled_norm(grad)
-    return jnp.minimum(LARGEST_FORCING, jnp.sqrt(unit * rest / jnp.where(first_norm > 0, first_norm, 1)))
 
 
 def blank_kept(params: Params, residuals: Residuals, *, rows: bool) -> Kept:

@@ -49,6 +49,7 @@ from jopt.solvers.objective import Point
 from jopt.solvers.residuals import Residuals, as_residuals
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
 from jopt.status import Status, first_of
+from jopt.transforms.forcing import superlinear_term
 from jopt.types import Params, Scalar, Solver
 
 # A trial is accepted above this ratio: Moré (1978), Algorithm 7.1, where it is 0.0001; as Armijo's constant, Nocedal and
@@ -345,7 +346,8 @@ def _base_model(
     if base.kept is not None:
         return linear_models.dense_base(base.kept, base.scale, base.params)
     budget = 2 * tree.size(base.params) if settings.inner_maxiter is None else settings.inner_maxiter
-    rtol = linear_models.forcing(base.grad, base.first_norm) if settings.rtol is None else settings.rtol
+    unit, rest = tree.scaled_norm(base.grad)
+    rtol = superlinear_term(unit * rest, base.first_norm) if settings.rtol is None else settings.rtol
     maxiter = jnp.where(wanted, jnp.int32(budget), 0)  # in a batch the condition is a select
     effort = linear_models.Effort(jnp.asarray(rtol, base.value.dtype), maxiter)
     return linear_models.free_base(look, base.scale, base.params, effort)

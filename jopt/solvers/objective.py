@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree
+from jopt.curvature.hvp import scalar_function
 from jopt.types import Params, Scalar
 
 
@@ -64,29 +65,34 @@ class Objective(NamedTuple):
             grad, hvp, (value, aux) = jax.linearize(self._gradient, params, has_aux=True)
         except Exception as error:
             if "custom_vjp" not in str(error):
-                error.add_note("This method differentiates fun twice; method='lbfgs' needs first derivatives alone.")
+                if self._has_gradient(params):
+                    error.add_note(
+                        "This method differentiates fun twice; method='lbfgs' needs first derivatives alone."
+                    )
                 raise
             grad, pull, (value, aux) = jax.vjp(self._gradient, params, has_aux=True)
             return Point(params, value, grad, aux), lambda v: pull(v)[0]
         return Point(params, value, grad, aux), hvp
 
     def _gradient(self, params: Params) -> tuple[Params, tuple[Scalar, Any]]:
-        dtype = tree.scalar_dtype(params)
-
-        def fun(params: Params) -> tuple[Scalar, Any]:
-            value, aux = self._value_and_aux(params)
-            return _checked(value).astype(dtype), aux
-
-        (value, aux), grad = jax.value_and_grad(fun, has_aux=True)(params)
+        (value, aux), grad = jax.value_and_grad(self._checked(), has_aux=True)(params)
         return grad, (value, aux)
+
+    def _has_gradient(self, params: Params) -> bool:
+        """Return whether the gradient can be traced: what fails without it is no matter of second derivatives."""
+        try:
+            jax.eval_shape(self._gradient, params)
+        except Exception:
+            return False
+        return True
 
     def value(self, params: Params) -> Scalar:
         """Return the value alone."""
-        return _checked(self._value_and_aux(params)[0]).astype(tree.scalar_dtype(params))
+        return self._checked()(params)[0]
 
     def blank(self, params: Params) -> Point:
         """Return a point with the structure of `evaluate(params)`, of infinite value, without evaluating."""
-        aux = jax.eval_shape(lambda p: self._value_and_aux(p)[1], params) if self.has_aux else None
+        aux = jax.eval_shape(lambda p: self._checked()(p)[1], params) if self.has_aux else None
         return Point(
             params=params,
             value=jnp.full((), jnp.inf, tree.scalar_dtype(params)),
@@ -94,33 +100,10 @@ class Objective(NamedTuple):
             aux=jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), aux),
         )
 
-    def _value_and_aux(self, params: Params) -> tuple[Any, Any]:
-        out = self.fun(params, *self.args)
-        if not self.has_aux:
-            return out, None
-        if not (isinstance(out, tuple) and len(out) == 2):
-            msg = f"minimize: with has_aux=True fun must return a pair (value, aux), got {type(out).__name__}."
-            raise TypeError(msg)
-        return out
+    def _checked(self) -> Callable[[Params], tuple[Scalar, Any]]:
+        return scalar_function("minimize", self.fun, self.args, self.has_aux)
 
 
 def as_objective(fun: Any) -> Objective:
     """Return `fun` if it is an Objective already, otherwise the objective without further arguments."""
     return fun if isinstance(fun, Objective) else Objective(fun)
-
-
-def _checked(value: Any) -> jax.Array:
-    if isinstance(value, (tuple, list, dict)):
-        msg = (
-            f"minimize: fun must return a real scalar, got a {type(value).__name__}; "
-            "pass has_aux=True if it returns (value, aux)."
-        )
-        raise TypeError(msg)
-    array = jnp.asarray(value)
-    if array.shape != () or not jnp.issubdtype(array.dtype, jnp.floating):
-        msg = (
-            f"minimize: fun must return a real floating scalar of shape (), got {array.dtype}{list(array.shape)}; "
-            "reduce it, for example with jnp.sum or jnp.mean."
-        )
-        raise TypeError(msg)
-    return array

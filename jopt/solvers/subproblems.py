@@ -24,7 +24,7 @@ from jopt.linalg.more_sorensen import BallStep
 from jopt.linalg.operators import dense
 from jopt.linalg.steihaug import KEPT, Step, empty_path, shorten, steihaug
 from jopt.status import KrylovStatus
-from jopt.transforms.forcing import SUPERLINEAR_MOST
+from jopt.transforms.forcing import SUPERLINEAR_MOST, superlinear_term
 from jopt.types import Described, Params, Scalar, described
 
 # Parameters up to which a dense Hessian is made without being asked for twice: 2000^2 float64 are 32 MB, and their
@@ -70,7 +70,7 @@ Forcing = Callable[[Scalar, Scalar], Scalar]
 """`(|g|, |g_0|) -> the relative residual asked for`."""
 
 FORCINGS: dict[str, Forcing] = {
-    "superlinear": lambda g, g0: jnp.minimum(SUPERLINEAR_MOST, jnp.sqrt(g / g0)),
+    "superlinear": superlinear_term,
     "absolute": lambda g, _: jnp.minimum(SUPERLINEAR_MOST, jnp.sqrt(g)),
     "quadratic": lambda g, g0: jnp.minimum(SUPERLINEAR_MOST, g / g0),
 }

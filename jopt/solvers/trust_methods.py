@@ -23,8 +23,8 @@ def trust_ncg(
     """Minimise by trust-region Newton-CG, on Hessian-vector products.
 
     For smooth objectives with any number of parameters, convex or not: negative curvature is followed to the boundary.
-    The program holds the objective once and the product once. Memory: `kept` + 9 arrays of parameter size, beside the
-    linearised gradient.
+    The program holds the objective once and the product once. `minimize` carries `kept` + 5 arrays of parameter size,
+    beside those of the inner iteration and of the linearised gradient.
 
     Args:
       forcing: how exactly to solve the model, see `jopt.solvers.subproblems.truncated_cg`.

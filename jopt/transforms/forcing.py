@@ -98,14 +98,18 @@ def constant(eta: Any) -> Forcing:
     return Forcing(lambda _: (), begin, end)
 
 
+def superlinear_term(norm: Scalar, first_norm: Scalar) -> Scalar:
+    """Return min(1/2, sqrt(|g| / |g_0|)); 1/2 from a start without a gradient."""
+    return jnp.minimum(SUPERLINEAR_MOST, jnp.sqrt(jnp.where(first_norm > 0, norm / _nonzero(first_norm), 1)))
+
+
 def superlinear() -> Forcing:
     """Return min(1/2, sqrt(|g| / |g_0|)): an exact solve in the limit, so convergence faster than linear."""
 
     def begin(grads: Updates, params: Params, state: NormsState) -> Scalar:
         del params
         norm = _norm(grads)
-        ratio = jnp.where(state.norm > 0, norm / _nonzero(state.norm), 1)
-        return jnp.minimum(SUPERLINEAR_MOST, jnp.sqrt(ratio))
+        return superlinear_term(norm, jnp.where(state.norm > 0, state.norm, norm))
 
     def end(grads: Updates, params: Params, state: NormsState, eta: Scalar, *solution: Any) -> NormsState:
         del params, solution

@@ -12,6 +12,8 @@ GTOL = 1e-6
 MAXFEV = 3000
 
 METHODS = {
+    "trust-ncg": jopt.trust_ncg(),
+    "newton-cg": jopt.newton_cg(),
     "lbfgs": jopt.lbfgs(),
     "gradient-descent": jopt.gradient_descent(),
     "adam": jopt.adam(0.02),
@@ -31,6 +33,8 @@ FAILURES = {
     ("wood", "adam"): Status.MAX_EVALUATIONS,
     ("challenger", "gradient-descent"): Status.MAX_EVALUATIONS,
     ("challenger", "adam"): Status.MAX_EVALUATIONS,
+    ("monkey_saddle", "trust-ncg"): Status.UNBOUNDED,
+    ("monkey_saddle", "newton-cg"): Status.UNBOUNDED,
     ("monkey_saddle", "lbfgs"): Status.UNBOUNDED,
     ("monkey_saddle", "gradient-descent"): Status.UNBOUNDED,
     ("monkey_saddle", "adam"): Status.MAX_EVALUATIONS,

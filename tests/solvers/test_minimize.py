@@ -537,3 +537,32 @@ def test_the_result_prints_and_raises():
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def without_second_derivatives(x):
+    """A function whose gradient comes from the host, where no rule differentiates it again."""
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+    @jax.custom_vjp
+    def fun(x):
+        return jnp.sum(x * x)
+
+    fun.defvjp(lambda x: (fun(x), x), lambda x, c: (c * jax.pure_callback(lambda v: 2 * v, shape, x),))
+    return fun(x)
+
+
+def test_a_function_without_second_derivatives_is_told_of_a_method_that_does_without():
+    with pytest.raises(Exception, match=r"JVP|differentiat") as caught:
+        jopt.minimize(without_second_derivatives, jnp.ones(2))
+    assert any("method='lbfgs'" in note for note in caught.value.__notes__)
+    assert bool(jopt.minimize(without_second_derivatives, jnp.ones(2), method="lbfgs").success)
+
+
+def test_a_function_that_fails_by_itself_is_told_nothing_of_second_derivatives():
+    with pytest.raises(ValueError, match="of its own") as caught:
+        jopt.minimize(broken, jnp.ones(2))
+    assert not any("method='lbfgs'" in note for note in getattr(caught.value, "__notes__", []))
+
+
+def broken(_):
+    raise ValueError("a fault of its own")

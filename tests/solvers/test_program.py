@@ -78,6 +78,11 @@ def test_lbfgs_carries_at_most_2m_plus_5_arrays(memory):
     assert carried_arrays(jopt.lbfgs(memory)) == 2 * memory + 5
 
 
+@pytest.mark.parametrize("kept", [1, 4])
+def test_trust_ncg_carries_five_arrays_and_those_kept_of_the_path(kept):
+    assert carried_arrays(jopt.trust_ncg(kept=kept)) == kept + 5
+
+
 def test_gradient_descent_carries_five_arrays():
     assert carried_arrays("gradient-descent") == 5
 
