@@ -4,7 +4,7 @@
 - `Transformation`: `init(params)`, `update(updates, state, params=None, **extra)`; optax's own type, so that either
   library's transformations serve in the other.
 - `LineSearch`: `init(value, slope, first_step)`, `update(state, value, slope)`; it sees numbers only.
-- `Solver`: `init(objective, params)`, `step(objective, state, done=None)`; one step is one evaluation of the objective.
+- `Solver`: `init(objective, params)`, `step(objective, state, tolerance=None)`; one step is one evaluation of the objective.
 
 The three share `Described`: an object made by a factory decorated with `described` knows the factory's name and the
 settings it was called with, prints as that call, and equals another object made by the same call. The last point lets
@@ -213,12 +213,13 @@ class _SolverPair(NamedTuple):
 class Solver(Described, _SolverPair):
     """A method that reads the objective, one evaluation a step.
 
-    `init(objective, params) -> state` evaluates nothing; `step(objective, state, done=None) -> (state, info)` evaluates
+    `init(objective, params) -> state` evaluates nothing; `step(objective, state, tolerance=None) -> (state, info)` evaluates
     the objective once. The state holds what the next step needs; the info (`jopt.solvers.Info`) holds what the caller
     wants to know of this one: the point evaluated, whether it was accepted, and a status.
 
-    `done(accepted, grad_norm) -> bool` foretells that the caller will stop at this point, so that a direction which costs
-    products need not be made there; None foretells nothing. A state that finished so may be stepped on all the same.
+    `tolerance(grad_norm) -> gtol` foretells that the caller will stop at an accepted point with |g|_inf = grad_norm <= gtol:
+    a direction that costs products is not made there, and before that not more exactly than it takes to get there. None
+    foretells nothing. A state that finished so may be stepped on all the same.
     """
 
 

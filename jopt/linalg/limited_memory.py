@@ -42,7 +42,7 @@ from jopt import tree
 from jopt.types import Params, Scalar
 
 # Up to this number of parameters `choose` takes the recursion.
-TWO_LOOP_MOST = 32
+TWO_LOOP_MOST = 6
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -104,8 +104,8 @@ def forget(history: History, condition: jax.Array) -> History:
 def choose(params: Params) -> Product:
     """Return the form that suits the parameters, decided at trace time by their size and sharding.
 
-    Measured by `python -m jopt.bench.directions`: on a few dozen parameters the recursion's small kernels win, beyond that
-    the two passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
+    Measured by `python -m jopt.bench.directions`: on a few parameters the recursion's small buffers win, beyond that the
+    passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
     """
     sharded = any(tree.is_sharded(x) for x in jax.tree.leaves(params))
     return gram if sharded or tree.size(params) > TWO_LOOP_MOST else two_loop
@@ -156,7 +156,7 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     """Add the pair if it is fit to keep; return B g from inner products (Byrd, Nocedal and Schnabel 1994, eq. 3.1)."""
     s, y = _as_stored(history, s), _as_stored(history, y)
     old, new = _inner_products(history, s, y, g)
-    (s_g, s_s, s_y), (y_g, _, y_y) = new
+    (s_g, s_y, s_s), (y_g, y_y, _) = new
     kept = fit_to_keep(s_y, s_s, y_y)
     replaced = kept & _at_slot(history)
     after = _count_in(_border(history, kept, s_y, y_y, old), kept, s_y, y_y)
@@ -202,15 +202,15 @@ def _border(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar, old: ja
     at_slot = _at_slot(history)
     row, column = at_slot[:, None], at_slot[None, :]
     struck = jnp.where(row | column, 0, history.inverse)
-    last = (jnp.where(at_slot, 1, 0) - _matvec(struck, old[0, :, 2])) / jnp.where(kept, s_y, 1)
+    last = (jnp.where(at_slot, 1, 0) - _matvec(struck, old[0, :, 1])) / jnp.where(kept, s_y, 1)
     inverse = jnp.where(column, last[:, None], struck)
-    border = jnp.where(at_slot, y_y, old[1, :, 2])
+    border = jnp.where(at_slot, y_y, old[1, :, 1])
     yy = jnp.where(row, border[None, :], jnp.where(column, border[:, None], history.yy))
     return history._replace(inverse=jnp.where(kept, inverse, history.inverse), yy=jnp.where(kept, yy, history.yy))
 
 
 def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[jax.Array, jax.Array]:
-    """Return the inner products of the stored rows, shape (2, m, 3), and of s and y, shape (2, 3), with g, s and y.
+    """Return the inner products of the stored rows with g and y, shape (2, m, 2), and of s and y with g, s and y, (2, 3).
 
     They are one table, summed over the leaves: over many devices, one round of reductions.
     """
@@ -218,17 +218,28 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
         rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
-        columns = jnp.stack([v.astype(dtype) for v in (g, s, y)])
-        axes = tuple(range(1, columns.ndim))
+        g, s, y = (v.astype(dtype) for v in (g, s, y))
         if tree.is_sharded(s):  # a contraction over a dimension known to be spread needs to be told what comes out
-            both = jnp.concatenate([rows, columns[1:]])
-            return jnp.sum(both[:, None] * columns[None], axis=tuple(axis + 1 for axis in axes))
-        products = [jnp.tensordot(r, columns, (axes, axes), precision=HIGHEST) for r in (rows, columns[1:])]
-        return jnp.concatenate(products)
+            both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
+            return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
+        old = jax.lax.platform_dependent(rows, g, y, cpu=_by_columns, default=_at_once)
+        new = jnp.stack([tree.vdot(a, b) for a in (s, y) for b in (g, y, s)]).reshape(2, 3)
+        return jnp.concatenate([jnp.pad(old, ((0, 0), (0, 1))), new])
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
     table = sum(leaves, jnp.zeros((2 * memory + 2, 3), dtype))
-    return table[: 2 * memory].reshape(2, memory, 3), table[2 * memory :]
+    return table[: 2 * memory, :2].reshape(2, memory, 2), table[2 * memory :]
+
+
+def _by_columns(rows: jax.Array, g: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the inner products of the rows with g and y by two products with one vector, the fastest on a CPU."""
+    return jnp.stack([jnp.tensordot(rows, v, v.ndim, precision=HIGHEST) for v in (g, y)], axis=1)
+
+
+def _at_once(rows: jax.Array, g: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the inner products of the rows with g and y by one product, which reads the rows once."""
+    axes = tuple(range(1, rows.ndim)), tuple(range(1, rows.ndim))
+    return jnp.tensordot(rows, jnp.stack([g, y]), axes, precision=HIGHEST)
 
 
 def _combine(history: History, weights: jax.Array, offset: Params) -> Params:

@@ -30,6 +30,7 @@ from jopt.linesearch.machine import SearchState, check_parts
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Point, as_objective
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
+from jopt.solvers.stopping import is_last
 from jopt.solvers.steering import Turning, steer
 from jopt.status import SearchStatus, Status, first_of
 from jopt.types import LineSearch, Params, Scalar, Solver, described
@@ -129,7 +130,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
             search=_packing(search, one)[0](search.init(jnp.zeros_like(one), -one, one)),
         )
 
-    def step(objective: Any, state: DescentState, done: Any = None) -> tuple[DescentState, Info]:
+    def step(objective: Any, state: DescentState, tolerance: Any = None) -> tuple[DescentState, Info]:
         objective = as_objective(objective)
         pack, unpack = _packing(search, state.value)
         searching = unpack(state.search)
@@ -146,7 +147,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         )
         params, grad, value = base
         here = Point(params, value, grad, None)
-        last = jnp.bool_(False) if done is None else done(verdict.moved, grad_norm)
+        last = is_last(tolerance, verdict.moved, grad_norm)
         turning = Turning(verdict.moved, verdict.restart, last, state.started, state.params, state.grad, hvp)
         answer = steering.ask(objective, state.inner, here, turning)
         course = _set_course(here, answer.scaled, verdict.restart)

@@ -61,8 +61,8 @@ def fixed_step(transformation: optax.GradientTransformation) -> Solver:
         infinity = jnp.full((), jnp.inf, tree.scalar_dtype(params))
         return FixedStepState(params, tree.strong(extended.init(params)), infinity, infinity)
 
-    def step(objective: Any, state: FixedStepState, done: Any = None) -> tuple[FixedStepState, Info]:
-        del done  # the next point is cheap
+    def step(objective: Any, state: FixedStepState, tolerance: Any = None) -> tuple[FixedStepState, Info]:
+        del tolerance  # the next point is cheap
         objective = as_objective(objective)
         point = objective.evaluate(state.params)
         updates, inner = extended.update(

@@ -48,6 +48,7 @@ from jopt.solvers.info import Info
 from jopt.solvers.objective import Point
 from jopt.solvers.residuals import Residuals, as_residuals
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
+from jopt.solvers.stopping import is_last
 from jopt.status import Status, first_of
 from jopt.transforms.forcing import superlinear_term
 from jopt.types import Params, Scalar, Solver
@@ -182,13 +183,13 @@ def linearised_descent(settings: Settings) -> Solver:
             again=jnp.bool_(False),
         )
 
-    def step(objective: Any, state: LeastSquaresState, done: Any = None) -> tuple[LeastSquaresState, Info]:
+    def step(objective: Any, state: LeastSquaresState, tolerance: Any = None) -> tuple[LeastSquaresState, Info]:
         residuals = as_residuals(settings.name, objective)
         point, look = _evaluate(settings, residuals, state)
         info, verdict = _judge(state, point)
         base = _rebase(state, point, look, verdict)
         base = _set_damping(settings, state, base, verdict)
-        last = jnp.bool_(False) if done is None else done(info.accepted, info.grad_norm)
+        last = is_last(tolerance, info.accepted, info.grad_norm)
         after, nhev = _plan(settings, residuals, base, look, verdict, last)
         floor = find_floor(state.floor, info)
         return after._replace(floor=floor), info._replace(status=stalled_or(floor, info.status), nhev=nhev)

@@ -98,14 +98,14 @@ def trip(
     """Make one step of the solver, judge it, keep the best point."""
     first = state.nfev == 0
 
-    def done(accepted: jax.Array, grad_norm: Scalar) -> jax.Array:
-        return accepted & (grad_norm <= _tolerance(stopping, state, grad_norm, first))
+    def tolerance(grad_norm: Scalar) -> Scalar:
+        return _tolerance(stopping, state, grad_norm, first)
 
-    after, info = solver.step(objective, state.solver, done)
+    after, info = solver.step(objective, state.solver, tolerance)
     nfev = state.nfev + 1
     nit = state.nit + (info.accepted & ~first).astype(jnp.int32)
     nhev = state.nhev + info.nhev
-    gtol = _tolerance(stopping, state, info.grad_norm, first)
+    gtol = tolerance(info.grad_norm)
     status = judge(stopping, gtol, info, nit, nfev)
     passed = (status >= Status.CONVERGED) & (status <= Status.TARGET)
     if options.second_order is not None:

@@ -15,6 +15,7 @@ from the program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +51,15 @@ class Stopping(NamedTuple):
     target: Limit = None
     maxiter: int | jax.Array = 1000
     maxfev: int | jax.Array | None = None
+
+
+Tolerance = Callable[[Scalar], Scalar]
+"""`|g|_inf -> gtol`: the tolerance in force at a point, which in the first may depend on the gradient there."""
+
+
+def is_last(tolerance: Tolerance | None, accepted: jax.Array, grad_norm: Scalar) -> jax.Array:
+    """Return whether the caller of a solver's step will stop at this point."""
+    return jnp.bool_(False) if tolerance is None else accepted & (grad_norm <= tolerance(grad_norm))
 
 
 def check(function: str, stopping: Stopping) -> Stopping:

@@ -31,6 +31,10 @@ from jopt.types import Described, Params, Scalar, described
 # eigenvalues take seconds.
 DENSE_MOST = 2000
 
+# A residual of this part of the caller's tolerance ends the solve if the model holds: a smaller one is work for nothing.
+# Kelley (1995), Iterative Methods for Linear and Nonlinear Equations, eq. (6.20), doi:10.1137/1.9781611970944.
+ENOUGH = 0.5
+
 
 class Task(NamedTuple):
     """The model at a point, and how exactly to solve it.
@@ -41,6 +45,7 @@ class Task(NamedTuple):
       radius: of the ball, scalar.
       grad_norm: |g|, scalar.
       first_grad_norm: |g| at the start of the solve, scalar.
+      gtol: the caller stops where |g|_inf is at most this, scalar; 0 where that is not known.
     """
 
     hvp: Callable[[Params], Params]
@@ -48,6 +53,7 @@ class Task(NamedTuple):
     radius: Scalar
     grad_norm: Scalar
     first_grad_norm: Scalar
+    gtol: Scalar
 
 
 class _SubproblemFunctions(NamedTuple):
@@ -81,7 +87,7 @@ def truncated_cg(*, forcing: str | float = "superlinear", kept: int = KEPT, maxi
     """Choose the step by conjugate gradients that stop at the boundary of the ball.
 
     Args:
-      forcing: how small the residual |g + H p| must become relative to |g|: "superlinear" is min(1/2, sqrt(|g| / |g_0|)),
+      forcing: how small the residual |g + H p| must become relative to |g|, but not below half the caller's tolerance: "superlinear" is min(1/2, sqrt(|g| / |g_0|)),
         independent of the scale of f; "absolute" is min(1/2, sqrt(|g|)) (Nocedal and Wright, eq. 7.3);
         "quadratic" is min(1/2, |g| / |g_0|); a number in [0, 1) stays as it is.
       kept: iterates kept for shorter steps, >= 1; memory of as many trees.
@@ -105,11 +111,12 @@ def truncated_cg(*, forcing: str | float = "superlinear", kept: int = KEPT, maxi
         validate.integer("truncated_cg", "maxiter", maxiter, low=1)
 
     def solve(task: Task) -> tuple[Step, Any, jax.Array]:
-        rtol = tolerance(task.grad_norm, task.first_grad_norm)
-        done = steihaug(task.hvp, task.grads, task.radius, rtol=rtol, maxiter=maxiter, kept=kept)
-        broken = done.status == KrylovStatus.NONFINITE
-        step = done.step._replace(decrease=jnp.where(broken, jnp.nan, done.step.decrease))
-        return step, done.path, done.nhev
+        enough = jnp.minimum(SUPERLINEAR_MOST, ENOUGH * task.gtol / jnp.where(task.grad_norm > 0, task.grad_norm, 1))
+        rtol = jnp.maximum(tolerance(task.grad_norm, task.first_grad_norm), enough)
+        run = steihaug(task.hvp, task.grads, task.radius, rtol=rtol, maxiter=maxiter, kept=kept)
+        broken = run.status == KrylovStatus.NONFINITE
+        step = run.step._replace(decrease=jnp.where(broken, jnp.nan, run.step.decrease))
+        return step, run.path, run.nhev
 
     return Subproblem(lambda params: empty_path(params, kept), solve, lambda path, radius, _: shorten(path, radius))
 

@@ -39,6 +39,7 @@ from jopt.solvers.info import Info
 from jopt.solvers.objective import Point, as_objective
 from jopt.solvers.radius import RADIUS_RULES, Outcome, RadiusRule
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
+from jopt.solvers.stopping import is_last
 from jopt.solvers.subproblems import Subproblem, Task
 from jopt.status import Status, first_of
 from jopt.types import Params, Scalar, Solver, described
@@ -123,19 +124,20 @@ def trust_region(
             started=jnp.bool_(False),
         )
 
-    def step(objective: Any, state: TrustRegionState, done: Any = None) -> tuple[TrustRegionState, Info]:
+    def step(objective: Any, state: TrustRegionState, tolerance: Any = None) -> tuple[TrustRegionState, Info]:
         point, hvp = as_objective(objective).linearize(tree.axpy(1, state.step.step, state.params))
         error = value_noise(noise, state.value)
         seen = _look(state, point, error, eta)
         unit, ratio = tree.scaled_norm(point.grad)
         first_grad_norm = jnp.where(state.started, state.first_grad_norm, unit * ratio)
         ball = jnp.where(state.started, next_radius(seen.outcome), state.radius)
-        last = jnp.bool_(False) if done is None else done(seen.accepted, seen.grad_norm)
+        last = is_last(tolerance, seen.accepted, seen.grad_norm)
+        gtol = jnp.zeros_like(ball) if tolerance is None else tolerance(seen.grad_norm)
         ball = ball if max_radius is None else jnp.minimum(ball, jnp.asarray(max_radius, ball.dtype))
 
         def plan_anew(plan: Any) -> tuple[Step, Any, jax.Array]:
             del plan
-            return subproblem.solve(Task(hvp, point.grad, ball, unit * ratio, first_grad_norm))
+            return subproblem.solve(Task(hvp, point.grad, ball, unit * ratio, first_grad_norm, gtol))
 
         def shorten(plan: Any) -> tuple[Step, Any, jax.Array]:
             shorter = subproblem.shorten(plan, ball, state.params)

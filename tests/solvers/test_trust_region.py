@@ -281,11 +281,13 @@ FORCED = {"superlinear": 0.1, "absolute": 0.5, "quadratic": 0.01, 0.3: 0.3}
 def forced(scale):
     grads = jnp.ones(30)
     norm = jnp.linalg.norm(grads)
-    task = Task(lambda v: scale * v, grads, jnp.float64(1e6), norm, 100 * norm)
-    return [(step.step, nhev) for step, _, nhev in (truncated_cg(forcing=f).solve(task) for f in FORCED)]
+    task = Task(lambda v: scale * v, grads, jnp.float64(1e6), norm, 100 * norm, jnp.float64(0.0))
+    runs = [truncated_cg(forcing=f).solve(task) for f in FORCED]
+    runs.append(truncated_cg(forcing="quadratic").solve(task._replace(gtol=0.4 * norm)))  # half of it is 0.2 |g|
+    return [(step.step, nhev) for step, _, nhev in runs]
 
 
-def test_forcing_terms():
+def test_forcing_terms_and_no_more_than_half_the_tolerance():
     scale = np.logspace(0, 2, 30)
     # The relative residuals of conjugate gradients.
     r, relative = np.ones(30), []
@@ -294,7 +296,7 @@ def test_forcing_terms():
         after = r + (r @ r) / (d @ (scale * d)) * scale * d
         r, d = after, -after + (after @ after) / (r @ r) * d
         relative.append(np.linalg.norm(r) / 30**0.5)
-    for (step, nhev), expected in zip(forced(scale), FORCED.values(), strict=True):
+    for (step, nhev), expected in zip(forced(scale), [*FORCED.values(), 0.2], strict=True):
         assert np.linalg.norm(1.0 + scale * step) / 30**0.5 <= expected
         assert int(nhev) == 1 + next(k for k, value in enumerate(relative) if value <= expected)
 
