@@ -17,11 +17,12 @@ One idea: choose a direction, choose how far, repeat until a stated condition ho
 - Problems with known minima:  `jopt.problems`
 - Products with matrices:      `jopt.linalg`
 - Hessians and spectra:        `jopt.curvature`
+- Forward and reverse mode:    `jopt.autodiff`
 """
 
 from optax import apply_updates
 
-from jopt import curvature, linalg, linesearch, problems, schedules, univariate
+from jopt import autodiff, curvature, linalg, linesearch, problems, schedules, univariate
 from jopt.combinators import chain
 from jopt.optimizers import (
     adadelta,
@@ -115,7 +116,7 @@ __all__ = [
     "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "LeastSquaresState", "LineSearch",
     "MultistartResult", "Objective", "Point", "Residuals", "Result", "SearchStatus", "Solver", "Status", "Stopping",
     "TrustRegionState", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_noise", "amsgrad",
-    "apply_updates", "bfgs", "chain", "clip", "clip_by_global_norm", "clip_by_leaf_norm", "curvature", "descent", "dfp",
+    "apply_updates", "autodiff", "bfgs", "chain", "clip", "clip_by_global_norm", "clip_by_leaf_norm", "curvature", "descent", "dfp",
     "dogleg", "ema", "fixed_step", "gauss_newton_descent", "gradient_descent", "identity", "lbfgs", "least_squares",
     "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "momentum", "multistart",
     "nadam", "nadamw", "nesterov", "newton", "newton_cg", "nonlinear_cg", "problems", "random_search",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `jopt race digits`, `jopt bench cutest`. It reads options, calls the other rooms, prints.
+"""The command line: `jopt race`, `jopt bench`, `jopt autodiff`. It reads options, calls the other rooms, prints.
 
 Exit codes: 0 all runs ended with finite numbers, converged or not; 1 a run met a number that is not finite, a result
 could not be written, or a package is missing; 2 the command was not understood.
@@ -19,6 +19,8 @@ import jax
 
 import jopt
 from jopt import bench
+from jopt.autodiff import CostTable
+from jopt.autodiff import commands as autodiff_commands
 from jopt.bench import commands
 
 NEEDED = {"typer": "typer", "rich": "rich", "matplotlib": "matplotlib", "sklearn": "scikit-learn"}
@@ -140,6 +142,7 @@ def application() -> Any:
         raise typer.Exit(run_race(settings, png, json, progress))
 
     app.add_typer(commands.application(), name="bench")
+    app.add_typer(autodiff_commands.application(_draw_costs), name="autodiff")
     return app
 
 
@@ -198,6 +201,12 @@ def table(result: bench.Race) -> Any:
         previous = run.problem
         made.add_row(*_cells(run))
     return made
+
+
+def _draw_costs(costs: CostTable, path: Path) -> None:
+    from jopt import viz
+
+    viz.cost_bars(costs).savefig(path, format="png", dpi=150)
 
 
 def _cells(run: bench.Run) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ Reference: Okabe, Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,14 @@ _LOSS_TICKS = (1.0, 2.0, 5.0)  # labelled multiples of the powers of ten: a loss
 _PANEL = (5.2, 3.1)  # width and height of one panel, inches
 _PROFILE = (9.0, 5.0)  # width and height of a picture of profiles, inches
 _BEYOND = 1.1  # a profile is drawn so much further than its last step, which would else be at the edge
+
+_BARS = (4.0, 0.4)  # width of a panel of bars and height of a bar, inches
+_EDGE = 0.02  # where the dash of a missing bar stands, from the left edge of the panel
+_ROOM = 4.0  # factor to the right of the longest bar, for its label
+_CELL = 0.8  # side of a cell of a heat map, inches
+_PALE = 1.6  # colours reach so much further than the values: dark text stays readable on them
+
+_MARGIN = 3.0  # factor between the extreme errors of a sweep and the ends of the axis
 
 _COLUMNS = {
     "evaluations": "evaluations of value and gradient",
@@ -116,6 +125,162 @@ def performance_profile(profiles: Mapping[str, Any], *, title: str = "") -> Figu
     figure.suptitle(title)
     figure.legend(loc="outside right center", frameon=False, title="solver (share solved)")
     return figure
+
+
+def step_sweep(sweep: Any, *, title: str = "") -> Figure:
+    """Draw the V-shaped curves of a step sweep: errors of differences against the step, and what theory predicts.
+
+    Round-off falls to the left of the lowest point, truncation rises to its right. Errors of zero cannot be drawn on a
+    logarithmic axis and are left out.
+
+    Args:
+      sweep: a record with the fields of `jopt.autodiff.StepSweep`.
+      title: a line above the picture.
+
+    Raises:
+      ValueError: if no error is positive and finite.
+      ImportError: if matplotlib is not installed.
+    """
+    drawn = [e for errors in (sweep.centred, sweep.forward) for e in errors if 0 < e < math.inf]
+    if not drawn:
+        msg = "step_sweep: sweep must hold at least one error that is positive and finite, got none."
+        raise ValueError(msg)
+    figure_type, _ = _matplotlib("step_sweep")
+    figure = figure_type(figsize=_PROFILE, layout="constrained")
+    axes = figure.subplots()
+    predictions = ((sweep.third, 2, 6.0, 1.0), (sweep.second, 1, 2.0, 2.0))  # derivative, order, its divisor, roundings
+    for index, name in enumerate(("centred", "forward")):
+        colour = _COLOURS[index]
+        errors = [e if 0 < e < math.inf else math.nan for e in getattr(sweep, name)]
+        axes.plot(
+            sweep.steps, errors, label=f"{name} difference", linestyle="none", marker=_MARKERS[index], color=colour
+        )
+        derivative, order, divisor, roundings = predictions[index]
+        bounds = [
+            roundings * sweep.eps * abs(sweep.value) / h + abs(derivative) * h**order / divisor for h in sweep.steps
+        ]
+        axes.plot(sweep.steps, bounds, label=f"{name}: round-off + truncation", linestyle=_LINES[index], color=colour)
+        step, bound = getattr(sweep, f"{name}_step"), getattr(sweep, f"{name}_bound")
+        if 0 < step < math.inf and 0 < bound < math.inf:
+            axes.plot([step], [bound], label=f"{name}: predicted best step {step:.1g}", **_look(index, filled=False))
+    axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="error of the derivative")
+    axes.set_ylim(min(drawn) / _MARGIN, max(drawn) * _MARGIN)
+    axes.grid(True, which="major", color="0.88", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    figure.legend(loc="outside right center", frameon=False)
+    return figure
+
+
+def cost_bars(costs: Any, *, title: str = "") -> Figure:
+    """Draw a table of costs as bars, one panel for operations, one for peak memory and one for run time.
+
+    Operations and run time are in multiples of the first row, the function itself; figures that are not known have no bar.
+
+    Args:
+      costs: a record with the fields of `jopt.autodiff.CostTable`.
+      title: a line above the picture; empty means that of the table.
+
+    Raises:
+      ValueError: if there are no rows.
+      ImportError: if matplotlib is not installed.
+    """
+    if not costs.rows:
+        msg = "cost_bars: costs must hold at least one row, got none."
+        raise ValueError(msg)
+    figure_type, _ = _matplotlib("cost_bars")
+    figure = figure_type(figsize=(3 * _BARS[0], 1.5 + _BARS[1] * len(costs.rows)), layout="constrained")
+    names, first = [row.name for row in costs.rows], costs.rows[0]
+    panels = (
+        ("operations, x function", [row.multiple for row in costs.rows]),
+        ("peak memory, bytes", [row.peak_bytes for row in costs.rows]),
+        ("run time, x function", [_over(row.run_s, first.run_s) for row in costs.rows]),
+    )
+    for axes, (label, values) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        lengths = [math.nan if value is None or value <= 0 else value for value in values]
+        bars = axes.barh(names, lengths, color=_COLOURS[1])
+        axes.bar_label(bars, labels=["" if value is None else f"{value:.3g}" for value in values], padding=3)
+        for i, value in enumerate(values):
+            if value is None:
+                axes.text(_EDGE, i, "-", va="center", transform=axes.get_yaxis_transform())
+        axes.set_xlabel(label)
+        if any(length > 0 for length in lengths):
+            axes.set_xscale("log")
+            axes.set_xlim(right=_ROOM * max(length for length in lengths if length > 0))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].invert_yaxis()
+    figure.suptitle(title or f"{costs.title}; {costs.device}, jax {costs.version}")
+    return figure
+
+
+def checkpoint_costs(costs: Any, *, title: str = "") -> Figure:
+    """Draw peak memory, operations and run time over the number of layers, one curve for each way to keep values.
+
+    Args:
+      costs: a record with the fields of `jopt.autodiff.CheckpointCosts`.
+      title: a line above the picture.
+
+    Raises:
+      ValueError: if there are no depths.
+      ImportError: if matplotlib is not installed.
+    """
+    if not costs.depths:
+        msg = "checkpoint_costs: costs must hold at least one depth, got none."
+        raise ValueError(msg)
+    figure_type, lines = _matplotlib("checkpoint_costs")
+    figure = figure_type(figsize=(3 * _PANEL[1], _PANEL[1] + 1.0), layout="constrained")
+    names = [row.name for row in costs.tables[0].rows]
+    panels = (("peak_bytes", "peak memory, bytes"), ("operations", "operations"), ("run_s", "run time, s"))
+    for axes, (field, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for index, name in enumerate(names):
+            found = [getattr(table.row(name), field) for table in costs.tables]
+            values = [math.nan if value is None or value <= 0 else value for value in found]
+            axes.plot(costs.depths, values, label=name, **_look(index, filled=True))
+        axes.set(xscale="log", xlabel="layers", ylabel=label)
+        if any(value > 0 for line in axes.get_lines() for value in line.get_ydata()):
+            axes.set_yscale("log")
+        axes.grid(True, which="major", color="0.88", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    handles = [lines.Line2D([], [], label=name, **_look(i, filled=True)) for i, name in enumerate(names)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+def size_sweep(sweep: Any, *, title: str = "") -> Figure:
+    """Draw where forward overtakes reverse mode: the ratio of their costs over numbers of inputs and outputs.
+
+    Cells where forward mode is cheaper (a ratio below 1) are purple, those where reverse mode is are orange.
+
+    Args:
+      sweep: a record with the fields of `jopt.autodiff.SizeSweep`.
+      title: a line above the picture.
+
+    Raises:
+      ImportError: if matplotlib is not installed.
+    """
+    figure_type, _ = _matplotlib("size_sweep")
+    panels = [("operations", sweep.operations_ratio)]
+    if any(ratio > 0 for row in sweep.time_ratio for ratio in row):  # not so where nothing was timed
+        panels.append(("run time", sweep.time_ratio))
+    width, height = (_CELL * len(sizes) + 2.0 for sizes in (sweep.sizes_in, sweep.sizes_out))
+    figure = figure_type(figsize=(len(panels) * width, height), layout="constrained")
+    for axes, (what, ratios) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        logarithms = [[math.log10(ratio) if ratio > 0 else math.nan for ratio in row] for row in ratios]
+        reach = max([abs(x) for row in logarithms for x in row if not math.isnan(x)] or [1.0]) or 1.0
+        axes.imshow(logarithms, cmap="PuOr_r", vmin=-reach * _PALE, vmax=reach * _PALE, origin="lower", aspect="auto")
+        for i, row in enumerate(ratios):
+            for j, ratio in enumerate(row):
+                axes.text(j, i, f"{ratio:.2g}", ha="center", va="center")
+        axes.set_xticks(range(len(sweep.sizes_in)), map(str, sweep.sizes_in))
+        axes.set_yticks(range(len(sweep.sizes_out)), map(str, sweep.sizes_out))
+        axes.set(xlabel="inputs", ylabel="outputs", title=f"{what}, forward / reverse")
+    figure.suptitle(title)
+    return figure
+
+
+def _over(value: float | None, unit: float | None) -> float | None:
+    return value / unit if value is not None and unit else None
 
 
 def _matplotlib(function: str) -> tuple[type[Figure], Any]:

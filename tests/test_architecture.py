@@ -95,7 +95,7 @@ def test_what_a_room_exports_the_package_exports(room):
 
 
 def test_every_file_opens_with_its_licence_and_its_subject():
-    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "examples").glob("*.py")]:
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "examples").rglob("*.py")]:
         text = path.read_text()
         assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n"), path
         assert ast.get_docstring(ast.parse(text)), path

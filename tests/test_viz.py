@@ -1,6 +1,7 @@
 """Pictures: what is drawn is what the records hold, and it reads without colour."""
 
 import sys
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -85,3 +86,117 @@ def test_missing_matplotlib_is_said_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"loss_curves: pictures need matplotlib.*pip install 'jopt\[race\]'"):
         viz.loss_curves([made_up_run()])
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    h = 2.0 ** -np.arange(20.0)
+    return SimpleNamespace(
+        value=2.0, eps=1e-6, second=1.0, third=3.0, steps=h, centred=np.where(h == h[3], 0.0, h**2), forward=h,
+        centred_step=1e-2, centred_bound=3e-4, forward_step=3e-3, forward_bound=np.inf,
+    )  # fmt: skip
+
+
+def test_step_sweep_draws_errors_bounds_and_the_predicted_steps(sweep):
+    figure = viz.step_sweep(sweep, title="A sweep")
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale(), figure.get_suptitle()) == ("log", "log", "A sweep")
+    curves = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    np.testing.assert_array_equal(curves["centred difference"][:, 0], sweep.steps)
+    np.testing.assert_array_equal(
+        curves["centred difference"][:, 1], np.where(sweep.centred == 0, np.nan, sweep.centred)
+    )
+    np.testing.assert_array_equal(curves["forward difference"][:, 1], sweep.forward)
+    np.testing.assert_allclose(curves["centred: round-off + truncation"][0, 1], 2e-6 + 3 / 6)
+    np.testing.assert_allclose(curves["forward: round-off + truncation"][0, 1], 4e-6 + 1 / 2)
+    np.testing.assert_array_equal(curves["centred: predicted best step 0.01"], [[1e-2, 3e-4]])
+    assert len(curves) == 5  # the forward prediction is not finite
+
+
+def test_step_sweep_can_be_saved_and_an_empty_one_is_refused(tmp_path, sweep):
+    viz.step_sweep(sweep).savefig(tmp_path / "sweep.png")
+    assert matplotlib.image.imread(tmp_path / "sweep.png").shape[0] > 300
+    nothing = SimpleNamespace(**(vars(sweep) | {"centred": np.zeros(20), "forward": np.full(20, np.inf)}))
+    with pytest.raises(ValueError, match="step_sweep: sweep must hold at least one error"):
+        viz.step_sweep(nothing)
+
+
+def cost_row(name, multiple, peak_bytes, run_s):
+    operations = None if multiple is None else int(100 * multiple)
+    return SimpleNamespace(
+        name=name, operations=operations, multiple=multiple, peak_bytes=peak_bytes, run_s=run_s, compile_s=1.0
+    )
+
+
+ROWS = [
+    cost_row("function", 1.0, 400, 0.5),
+    cost_row("forward", 30.0, 2000, 2.0),
+    cost_row("reverse", None, None, None),
+]
+
+
+def cost_table(*rows):
+    named = {row.name: row for row in rows}
+    return SimpleNamespace(title="Jacobian", device="cpu", version="1.2", rows=rows, row=named.__getitem__)
+
+
+def test_cost_bars_are_the_figures_of_the_table():
+    figure = viz.cost_bars(cost_table(*ROWS))
+    assert figure.get_suptitle() == "Jacobian; cpu, jax 1.2"
+    assert viz.cost_bars(cost_table(*ROWS), title="Mine").get_suptitle() == "Mine"
+    labels = ["operations, x function", "peak memory, bytes", "run time, x function"]
+    assert [axes.get_xlabel() for axes in figure.axes] == labels
+    widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    np.testing.assert_array_equal(widths, [[1.0, 30.0, np.nan], [400, 2000, np.nan], [1.0, 4.0, np.nan]])
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text()] == ["1", "30", "-"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["function", "forward", "reverse"]
+
+
+def test_cost_bars_can_be_saved_whatever_is_missing(tmp_path):
+    viz.cost_bars(cost_table(ROWS[2])).savefig(tmp_path / "costs.png")
+    assert matplotlib.image.imread(tmp_path / "costs.png").shape[1] > 900
+    with pytest.raises(ValueError, match="cost_bars: costs must hold at least one row"):
+        viz.cost_bars(cost_table())
+
+
+def test_checkpoint_costs_are_drawn_over_depth(tmp_path):
+    rows = [[cost_row("none", 3.0 * d, 100 * d, None), cost_row("every layer", 4.0 * d, 10 * d, 0.1)] for d in (4, 16)]
+    costs = SimpleNamespace(depths=(4, 16), tables=[cost_table(*r) for r in rows])
+    figure = viz.checkpoint_costs(costs, title="Layers")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["peak memory, bytes", "operations", "run time, s"]
+    none, every = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(none.get_xydata(), [[4, 400], [16, 1600]])
+    np.testing.assert_array_equal(every.get_xydata(), [[4, 40], [16, 160]])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["none", "every layer"]
+    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+    figure.savefig(tmp_path / "layers.png")
+    with pytest.raises(ValueError, match="checkpoint_costs: costs must hold at least one depth"):
+        viz.checkpoint_costs(SimpleNamespace(depths=(), tables=()))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_size_sweep_is_a_map_of_ratios_with_one_at_its_middle(tmp_path, timed):
+    ratios = np.array([[0.1, 1.0, 100.0], [0.01, 0.5, 2.0]])
+    times = ratios**2 if timed else np.full((2, 3), np.nan)
+    sweep = SimpleNamespace(
+        sizes_in=np.array([1, 2, 4]), sizes_out=np.array([1, 8]), operations_ratio=ratios, time_ratio=times
+    )
+    figure = viz.size_sweep(sweep, title="Sizes")
+    titles = ["operations, forward / reverse", "run time, forward / reverse"]
+    assert [axes.get_title() for axes in figure.axes] == titles[: 1 + timed]
+    (image,) = figure.axes[0].get_images()
+    np.testing.assert_allclose(image.get_array(), np.log10(ratios))
+    assert image.norm.vmin == -image.norm.vmax
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.1", "1", "1e+02", "0.01", "0.5", "2"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "2", "4"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["1", "8"]
+    figure.savefig(tmp_path / "sizes.png")
+
+
+@pytest.mark.parametrize("draw", [viz.cost_bars, viz.checkpoint_costs, viz.size_sweep])
+def test_pictures_of_costs_say_what_is_missing(monkeypatch, draw):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    record = SimpleNamespace(rows=ROWS, depths=(4,))
+    with pytest.raises(ImportError, match=rf"{draw.__name__}: pictures need matplotlib"):
+        draw(record)

@@ -30,8 +30,8 @@ from jopt.linesearch.machine import SearchState, check_parts
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Point, as_objective
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
-from jopt.solvers.stopping import is_last
 from jopt.solvers.steering import Turning, steer
+from jopt.solvers.stopping import is_last
 from jopt.status import SearchStatus, Status, first_of
 from jopt.types import LineSearch, Params, Scalar, Solver, described
 
