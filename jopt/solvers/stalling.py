@@ -13,8 +13,9 @@ from jopt.status import Status
 from jopt.types import Scalar
 
 # Accepted steps in a row that improve neither the value beyond rounding nor the gradient by half, after which the solve
-# counts as stalled. Well-behaved float32 problems were seen to need up to ten before they went on.
-STALL_LIMIT = 20
+# counts as stalled. L-BFGS was seen to need up to ten in float32 and up to sixty in float64 (CUTEst GAUSS1LS) before it
+# went on to the minimum.
+STALL_LIMIT = 60
 STALL_GRADIENT = 0.5
 
 
