@@ -26,6 +26,9 @@ from jopt.bench import commands
 NEEDED = {"typer": "typer", "rich": "rich", "matplotlib": "matplotlib", "sklearn": "scikit-learn"}
 """Modules that the command line needs beyond those of jopt, and the packages that hold them."""
 
+USES = {"race": ("rich", "matplotlib", "sklearn"), "bench": ("rich",)}
+"""Which of these a command needs beside typer; `bench` looks for its other packages itself, `autodiff` where it draws."""
+
 GTOL = {"float64": 1e-5, "float32": None}
 """Gradient tolerance of a race by precision: in float64 jopt's default asks for more than a comparison needs."""
 
@@ -85,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
       SystemExit: always, with the exit code.
     """
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        print(f"jopt: the command line needs {', '.join(missing)}; pip install 'jopt[race]'", file=sys.stderr)
+    if _lack("the command line", ("typer",)):
         raise SystemExit(1)
     application()(args=arguments, prog_name="jopt")
 
@@ -108,12 +109,16 @@ def application() -> Any:
 
     @app.callback()
     def root(
+        context: typer.Context,
         version: Annotated[
             bool, typer.Option("--version", help="Print the version.", callback=version, is_eager=True)
         ] = False,
     ) -> None:
-        """Optimization in JAX. Begin with `jopt race digits`."""
+        """Optimization in JAX. Begin with `jopt race digits`, or with `jopt autodiff table "sin(t1*t2)" --at 1,2`."""
         del version
+        command = context.invoked_subcommand or ""
+        if _lack(f"jopt {command}", USES.get(command, ())):
+            raise typer.Exit(1)
 
     @app.command(no_args_is_help=True, epilog=_EPILOG)
     def race(
@@ -270,6 +275,12 @@ def _checked(settings: bench.Settings, png: Path, json: Path | None) -> bench.Se
             msg = f"--{name} must name a file in a directory that exists and can be written, got {str(path)!r}."
             raise ValueError(msg)
     return bench.check(settings)
+
+
+def _lack(what: str, modules: Sequence[str]) -> bool:
+    """Say in one line which of the packages are not installed, if any."""
+    missing = [NEEDED[module] for module in modules if importlib.util.find_spec(module) is None]
+    return bool(missing and _complain(f"{what} needs {', '.join(missing)}; pip install 'jopt[race]'"))
 
 
 def _complain(message: str) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +35,17 @@ def table(name: str, rows: dict[str, str]) -> str:
     """Return the name and the rows, field names aligned to the right."""
     width = max(map(len, rows), default=0)
     return "\n".join([f"{name}:", *(f"  {field:>{width}}: {text}" for field, text in rows.items())])
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Return the lines of a table, the header's first: cells two blanks apart, aligned to the right but in `left` columns."""
+    cells = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    padded = (
+        (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    )
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def number(value: Any, error: Any = None) -> str:

@@ -42,6 +42,11 @@ def size(tree: Tree) -> int:
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
+def paths(name: str, tree: Tree) -> list[str]:
+    """Return what the leaves of a tree called `name` are called, such as x['w'][0]."""
+    return [f"{name}{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
 def vdot(a: Tree, b: Tree) -> jax.Array:
     """Return the inner product <a, b>, at highest precision, in `scalar_dtype(a)`."""
     dtype = scalar_dtype(a)
@@ -323,6 +328,6 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 __all__ = [
     "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
-    "negative", "packing", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_sum", "stacked_vdot", "strong",
+    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_sum", "stacked_vdot", "strong",
     "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

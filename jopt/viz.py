@@ -10,7 +10,7 @@ Reference: Okabe, Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _BARS = (4.0, 0.4)  # width of a panel of bars and height of a bar, inches
 _EDGE = 0.02  # where the dash of a missing bar stands, from the left edge of the panel
 _ROOM = 4.0  # factor to the right of the longest bar, for its label
 _CELL = 0.8  # side of a cell of a heat map, inches
+_ABREAST = 4  # names in a row of a legend below three panels: so many of the longest fit
 _PALE = 1.6  # colours reach so much further than the values: dark text stays readable on them
 
 _MARGIN = 3.0  # factor between the extreme errors of a sweep and the ends of the axis
@@ -151,7 +152,7 @@ def step_sweep(sweep: Any, *, title: str = "") -> Figure:
     predictions = ((sweep.third, 2, 6.0, 1.0), (sweep.second, 1, 2.0, 2.0))  # derivative, order, its divisor, roundings
     for index, name in enumerate(("centred", "forward")):
         colour = _COLOURS[index]
-        errors = [e if 0 < e < math.inf else math.nan for e in getattr(sweep, name)]
+        errors = _positive(getattr(sweep, name))
         axes.plot(
             sweep.steps, errors, label=f"{name} difference", linestyle="none", marker=_MARKERS[index], color=colour
         )
@@ -165,8 +166,7 @@ def step_sweep(sweep: Any, *, title: str = "") -> Figure:
             axes.plot([step], [bound], label=f"{name}: predicted best step {step:.1g}", **_look(index, filled=False))
     axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="error of the derivative")
     axes.set_ylim(min(drawn) / _MARGIN, max(drawn) * _MARGIN)
-    axes.grid(True, which="major", color="0.88", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    _grid(axes)
     figure.suptitle(title)
     figure.legend(loc="outside right center", frameon=False)
     return figure
@@ -175,7 +175,8 @@ def step_sweep(sweep: Any, *, title: str = "") -> Figure:
 def cost_bars(costs: Any, *, title: str = "") -> Figure:
     """Draw a table of costs as bars, one panel for operations, one for peak memory and one for run time.
 
-    Operations and run time are in multiples of the first row, the function itself; figures that are not known have no bar.
+    Operations and run time are in multiples of the first row, the function itself; figures that are not known have no bar. The axes are logarithmic: bars begin at the power
+    of ten below the shortest.
 
     Args:
       costs: a record with the fields of `jopt.autodiff.CostTable`.
@@ -189,6 +190,8 @@ def cost_bars(costs: Any, *, title: str = "") -> Figure:
         msg = "cost_bars: costs must hold at least one row, got none."
         raise ValueError(msg)
     figure_type, _ = _matplotlib("cost_bars")
+    from matplotlib import ticker
+
     figure = figure_type(figsize=(3 * _BARS[0], 1.5 + _BARS[1] * len(costs.rows)), layout="constrained")
     names, first = [row.name for row in costs.rows], costs.rows[0]
     panels = (
@@ -197,18 +200,20 @@ def cost_bars(costs: Any, *, title: str = "") -> Figure:
         ("run time, x function", [_over(row.run_s, first.run_s) for row in costs.rows]),
     )
     for axes, (label, values) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
-        lengths = [math.nan if value is None or value <= 0 else value for value in values]
+        lengths = _positive(values)
         bars = axes.barh(names, lengths, color=_COLOURS[1])
         axes.bar_label(bars, labels=["" if value is None else f"{value:.3g}" for value in values], padding=3)
         for i, value in enumerate(values):
             if value is None:
                 axes.text(_EDGE, i, "-", va="center", transform=axes.get_yaxis_transform())
         axes.set_xlabel(label)
-        if any(length > 0 for length in lengths):
+        drawn = [length for length in lengths if length > 0]
+        if drawn:
             axes.set_xscale("log")
-            axes.set_xlim(right=_ROOM * max(length for length in lengths if length > 0))
+            axes.set_xlim(10.0 ** (math.ceil(math.log10(min(drawn))) - 1), _ROOM * max(drawn))
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_ylim(len(names) - 0.5, -0.5)  # rows without a bar too, the first on top
     figure.suptitle(title or f"{costs.title}; {costs.device}, jax {costs.version}")
     return figure
 
@@ -227,30 +232,55 @@ def checkpoint_costs(costs: Any, *, title: str = "") -> Figure:
     if not costs.depths:
         msg = "checkpoint_costs: costs must hold at least one depth, got none."
         raise ValueError(msg)
-    figure_type, lines = _matplotlib("checkpoint_costs")
+    return _cost_curves("checkpoint_costs", costs.depths, costs.tables, "layers", title)
+
+
+def hvp_costs(costs: Any, *, title: str = "") -> Figure:
+    """Draw peak memory, operations and run time of products with the Hessian over the number of inputs, a curve a mode.
+
+    Args:
+      costs: a record with the fields of `jopt.autodiff.HvpCosts`.
+      title: a line above the picture.
+
+    Raises:
+      ValueError: if there are no sizes.
+      ImportError: if matplotlib is not installed.
+    """
+    if not costs.sizes:
+        msg = "hvp_costs: costs must hold at least one size, got none."
+        raise ValueError(msg)
+    return _cost_curves("hvp_costs", costs.sizes, costs.tables, "inputs", title)
+
+
+def _cost_curves(function: str, numbers: Sequence[int], tables: Sequence[Any], label_x: str, title: str) -> Figure:
+    """Draw the rows of tables over a number that each stands for."""
+    figure_type, lines = _matplotlib(function)
+    from matplotlib import ticker
+
     figure = figure_type(figsize=(3 * _PANEL[1], _PANEL[1] + 1.0), layout="constrained")
-    names = [row.name for row in costs.tables[0].rows]
+    names = [row.name for row in tables[0].rows]
     panels = (("peak_bytes", "peak memory, bytes"), ("operations", "operations"), ("run_s", "run time, s"))
     for axes, (field, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for index, name in enumerate(names):
-            found = [getattr(table.row(name), field) for table in costs.tables]
-            values = [math.nan if value is None or value <= 0 else value for value in found]
-            axes.plot(costs.depths, values, label=name, **_look(index, filled=True))
-        axes.set(xscale="log", xlabel="layers", ylabel=label)
+            found = [getattr(table.row(name), field) for table in tables]
+            axes.plot(numbers, _positive(found), label=name, **_look(index, filled=True))
+        axes.set(xscale="log", xlabel=label_x, ylabel=label)
         if any(value > 0 for line in axes.get_lines() for value in line.get_ydata()):
             axes.set_yscale("log")
-        axes.grid(True, which="major", color="0.88", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks(numbers, map(str, numbers))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        _grid(axes)
     figure.suptitle(title)
     handles = [lines.Line2D([], [], label=name, **_look(i, filled=True)) for i, name in enumerate(names)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), _ABREAST), frameon=False)
     return figure
 
 
 def size_sweep(sweep: Any, *, title: str = "") -> Figure:
     """Draw where forward overtakes reverse mode: the ratio of their costs over numbers of inputs and outputs.
 
-    Cells where forward mode is cheaper (a ratio below 1) are purple, those where reverse mode is are orange.
+    Cells where forward mode is cheaper (a ratio below 1) are purple, those where reverse mode is are orange. A cell where one
+    mode costs nothing has the colour of the furthest ratio, one where neither costs anything has none.
 
     Args:
       sweep: a record with the fields of `jopt.autodiff.SizeSweep`.
@@ -266,17 +296,31 @@ def size_sweep(sweep: Any, *, title: str = "") -> Figure:
     width, height = (_CELL * len(sizes) + 2.0 for sizes in (sweep.sizes_in, sweep.sizes_out))
     figure = figure_type(figsize=(len(panels) * width, height), layout="constrained")
     for axes, (what, ratios) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        logarithms = [[math.log10(ratio) if ratio > 0 else math.nan for ratio in row] for row in ratios]
-        reach = max([abs(x) for row in logarithms for x in row if not math.isnan(x)] or [1.0]) or 1.0
+        finite = [ratio for row in ratios for ratio in row if 0 < ratio < math.inf]
+        reach = max([abs(math.log10(ratio)) for ratio in finite] or [1.0]) or 1.0
+        low, high = 10.0**-reach, 10.0**reach
+        logarithms = [
+            [math.log10(min(max(ratio, low), high)) if ratio >= 0 else ratio for ratio in row] for row in ratios
+        ]
         axes.imshow(logarithms, cmap="PuOr_r", vmin=-reach * _PALE, vmax=reach * _PALE, origin="lower", aspect="auto")
         for i, row in enumerate(ratios):
             for j, ratio in enumerate(row):
-                axes.text(j, i, f"{ratio:.2g}", ha="center", va="center")
+                axes.text(j, i, f"{ratio:.2g}" if math.isfinite(ratio) else "-", ha="center", va="center")
         axes.set_xticks(range(len(sweep.sizes_in)), map(str, sweep.sizes_in))
         axes.set_yticks(range(len(sweep.sizes_out)), map(str, sweep.sizes_out))
         axes.set(xlabel="inputs", ylabel="outputs", title=f"{what}, forward / reverse")
     figure.suptitle(title)
     return figure
+
+
+def _positive(values: Iterable[float | None]) -> list[float]:
+    """Return values for a logarithmic axis: NaN, which is not drawn, for what is not known, positive and finite."""
+    return [value if value is not None and 0 < value < math.inf else math.nan for value in values]
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(True, which="major", color="0.88", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _over(value: float | None, unit: float | None) -> float | None:
@@ -328,9 +372,8 @@ def _dress(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(ticker.NullFormatter())
-    axes.grid(True, which="major", color="0.88", linewidth=0.6)
     axes.tick_params(labelleft=True, labelbottom=True)
-    axes.spines[["top", "right"]].set_visible(False)
+    _grid(axes)
 
 
 def _dress_profile(axes: Axes, end: float) -> None:
@@ -344,5 +387,4 @@ def _dress_profile(axes: Axes, end: float) -> None:
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
     axes.set_xlabel("time over that of the fastest solver on the problem")
     axes.set_ylabel("problems solved within that")
-    axes.grid(True, which="major", color="0.88", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    _grid(axes)

@@ -196,24 +196,41 @@ def test_help_names_every_option_problem_and_method(call):
     assert "Exit code" in result.output
 
 
-def test_help_of_the_program_names_the_command(call):
+def test_help_of_the_program_names_where_to_begin(call):
     result = call("--help")
     assert result.exit_code == 0
-    assert "race" in result.output
+    for beginning in ("jopt race digits", "jopt autodiff table"):
+        assert beginning in result.output
 
 
 def test_version_is_the_packages(call):
     assert call("--version").output.strip() == f"jopt {jopt.__version__}"
 
 
-@pytest.mark.parametrize("module", ["typer", "rich", "matplotlib", "sklearn"])
-def test_missing_extra_is_one_line_that_says_what_to_install(monkeypatch, capsys, module):
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [
+        ("typer", "the command line needs typer"),
+        ("rich", "jopt race needs rich"),
+        ("matplotlib", "jopt race needs matplotlib"),
+        ("sklearn", "jopt race needs scikit-learn"),
+    ],
+)
+def test_missing_extra_is_one_line_that_says_what_to_install(monkeypatch, capsys, module, needs):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as raised:
         cli.main(["race", "digits"])
     assert raised.value.code == 1
-    error = capsys.readouterr().err
-    assert error == f"jopt: the command line needs {cli.NEEDED[module]}; pip install 'jopt[race]'\n"
+    assert capsys.readouterr().err == f"jopt: {needs}; pip install 'jopt[race]'\n"
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "sklearn"])
+def test_a_package_that_a_command_does_not_use_is_not_asked_for(monkeypatch, capsys, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["autodiff", "table", "2*t1", "--at", "3"])
+    assert raised.value.code == 0
+    assert "2 * t" in capsys.readouterr().out
 
 
 def test_import_of_jopt_and_of_the_command_line_brings_none_of_the_extra():

@@ -152,6 +152,20 @@ def test_cost_bars_are_the_figures_of_the_table():
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["function", "forward", "reverse"]
 
 
+def test_cost_bars_keep_rows_without_a_figure_within_the_axes():
+    figure = viz.cost_bars(cost_table(*ROWS, ROWS[2], ROWS[2]))
+    assert figure.axes[0].get_ylim() == (4.5, -0.5)
+
+
+def test_cost_bars_begin_at_a_power_of_ten_below_the_shortest():
+    figure = viz.cost_bars(cost_table(*ROWS, cost_row("linearised", 2.0, 90, 0.02)))
+    assert [axes.get_xlim()[0] for axes in figure.axes] == [0.1, 10.0, 0.01]
+    for axes, longest in zip(figure.axes, (30.0, 2000.0, 4.0), strict=True):
+        assert axes.get_xlim()[1] > longest
+    figure.draw_without_rendering()
+    assert not any(text.get_text() for axes in figure.axes for text in axes.get_xticklabels(minor=True))
+
+
 def test_cost_bars_can_be_saved_whatever_is_missing(tmp_path):
     viz.cost_bars(cost_table(ROWS[2])).savefig(tmp_path / "costs.png")
     assert matplotlib.image.imread(tmp_path / "costs.png").shape[1] > 900
@@ -170,9 +184,44 @@ def test_checkpoint_costs_are_drawn_over_depth(tmp_path):
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["none", "every layer"]
     assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "16"]
+        assert len(axes.get_xticks(minor=True)) == 0
     figure.savefig(tmp_path / "layers.png")
     with pytest.raises(ValueError, match="checkpoint_costs: costs must hold at least one depth"):
         viz.checkpoint_costs(SimpleNamespace(depths=(), tables=()))
+
+
+def test_hvp_costs_are_drawn_over_sizes(tmp_path):
+    rows = [[cost_row("gradient", 3.0, 100 * n, 0.1), cost_row("forward-over-forward", n, n, None)] for n in (4, 16)]
+    figure = viz.hvp_costs(SimpleNamespace(sizes=(4, 16), tables=[cost_table(*r) for r in rows]), title="Products")
+    assert figure.get_suptitle() == "Products"
+    assert {axes.get_xlabel() for axes in figure.axes} == {"inputs"}
+    _, forward = figure.axes[1].get_lines()
+    np.testing.assert_array_equal(forward.get_xydata(), [[4, 400], [16, 1600]])
+    figure.savefig(tmp_path / "products.png")
+    six = cost_table(*(cost_row(f"{name}-over-reverse", 1.0, 1, 1.0) for name in ["forward"] * 3 + ["reverse"] * 3))
+    figure = viz.hvp_costs(SimpleNamespace(sizes=(4,), tables=[six]))
+    figure.draw_without_rendering()
+    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert legend.x0 >= whole.x0
+    assert legend.x1 <= whole.x1
+    with pytest.raises(ValueError, match="hvp_costs: costs must hold at least one size"):
+        viz.hvp_costs(SimpleNamespace(sizes=(), tables=()))
+
+
+def test_size_sweep_clips_what_is_free_and_leaves_out_what_is_nothing():
+    ratios = np.array([[0.0, 0.1, 10.0, np.inf, np.nan]])
+    sweep = SimpleNamespace(
+        sizes_in=np.arange(5), sizes_out=np.array([1]), operations_ratio=ratios, time_ratio=np.full((1, 5), np.nan)
+    )
+    axes = viz.size_sweep(sweep).axes[0]
+    (image,) = axes.get_images()
+    np.testing.assert_allclose(np.ma.filled(image.get_array(), np.nan), [[-1.0, -1.0, 1.0, 1.0, np.nan]])
+    assert 1 < image.norm.vmax < np.inf
+    assert [text.get_text() for text in axes.texts] == ["0", "0.1", "10", "-", "-"]
+    nothing = sweep.__class__(**(vars(sweep) | {"operations_ratio": np.full((1, 5), np.inf)}))
+    assert np.isfinite(viz.size_sweep(nothing).axes[0].get_images()[0].norm.vmax)
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -194,9 +243,9 @@ def test_size_sweep_is_a_map_of_ratios_with_one_at_its_middle(tmp_path, timed):
     figure.savefig(tmp_path / "sizes.png")
 
 
-@pytest.mark.parametrize("draw", [viz.cost_bars, viz.checkpoint_costs, viz.size_sweep])
+@pytest.mark.parametrize("draw", [viz.cost_bars, viz.checkpoint_costs, viz.hvp_costs, viz.size_sweep])
 def test_pictures_of_costs_say_what_is_missing(monkeypatch, draw):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    record = SimpleNamespace(rows=ROWS, depths=(4,))
+    record = SimpleNamespace(rows=ROWS, depths=(4,), sizes=(4,), tables=())
     with pytest.raises(ImportError, match=rf"{draw.__name__}: pictures need matplotlib"):
         draw(record)

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Three ways to a derivative: numerical, symbolic and automatic.
 
-The function is the logistic map iterated k times, u_0 = x and u_(j+1) = 4 u_j (1 - u_j): three operations a step, and
-a polynomial of degree 2^k. It has a closed form, u_k = sin^2(2^k arcsin sqrt(x)), to check everything against.
+The function is the logistic map iterated k times, u_0 = x and u_(j+1) = 4 u_j (1 - u_j): three operations a step (four
+for the formulas below, which have no subtraction: 1 - u is 1 + (-1) u), and a polynomial of degree 2^k. Its closed
+form, u_k = sin^2(2^k arcsin sqrt(x)), checks everything.
 
-**Numerical.** (f(x + h) - f(x)) / h needs nothing but f. Its error is h |f''| / 2 from Taylor's series (truncation),
-plus about eps |f| / h from subtracting two nearly equal numbers (round-off). The sum is least near
-h = sqrt(2 eps |f / f''|), where half the digits are left; centred differences, (f(x + h) - f(x - h)) / (2 h), keep
-two thirds of them. In n variables it takes n + 1 or 2 n runs.
+**Numerical.** (f(x + h) - f(x)) / h needs nothing but f. Its error is h |f''| / 2 (truncation) plus about eps |f| / h
+from subtracting nearly equal numbers (round-off), least near h = sqrt(2 eps |f / f''|), where half the digits are left;
+centred differences, (f(x + h) - f(x - h)) / (2 h), keep two thirds. In n variables it takes n + 1 or 2 n runs.
 
 **Symbolic.** Apply the rules of calculus to the formula. Exact, but the product rule writes each factor twice, (u v)'
-= u' v + u v', so derivatives of long products are far longer than these: *expression swell*. It is measured below in
-two ways: as a formula is written on paper (a tree), and with each distinct subexpression counted once (a graph).
+= u' v + u v', so derivatives of long products are far longer than these: *expression swell*, measured below as a
+formula is written on paper (a tree) and with each distinct subexpression counted once (a graph).
 
 **Automatic.** Apply the rules to the values, operation by operation, as the program runs. Exact to rounding, for any
 program, loops and branches included, at a fixed multiple of its operations.
 
-The second table: on paper u_k itself doubles at each step, and its derivative grows faster still. In the graph there
-is *no swell*: the derivative takes a constant number of operations a step, as automatic differentiation does. Swell
-comes from writing formulas without names for their parts (Laue 2019).
+The second table: on paper u_k doubles at each step, and its derivative grows faster still. In the graph there is *no
+swell*: a constant number of operations a step, as in automatic differentiation. Swell comes from writing formulas
+without names for their parts (Laue 2019).
 
 References: Griewank and Walther (2008), Evaluating Derivatives, chapter 1, doi:10.1137/1.9780898717761; Baydin,
 Pearlmutter, Radul and Siskind (2018), Automatic differentiation in machine learning: a survey, JMLR 18(153), section 2
@@ -56,7 +56,6 @@ class Formula:
     parts: tuple
 
     # The zeros and ones that nobody would write are left out, so that the swell below is not theirs.
-
     def __add__(self, other):
         a, b = self, formula(other)
         return b if a is ZERO else a if b is ZERO else make("+", a, b)
@@ -66,10 +65,10 @@ class Formula:
         return ZERO if ZERO in {a, b} else b if a is ONE else a if b is ONE else make("*", a, b)
 
     def __sub__(self, other):
-        return self + formula(other) * -1.0
+        return self + -1.0 * formula(other)
 
     def __rsub__(self, other):
-        return formula(other) - self
+        return formula(other) + -1.0 * self
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -87,7 +86,7 @@ def formula(a):
 
 
 X, ZERO, ONE = make("x"), formula(0.0), formula(1.0)
-sin, cos, exp = (functools.partial(make, name) for name in ("sin", "cos", "exp"))
+sin, cos, exp = (lambda a, name=name: make(name, formula(a)) for name in ("sin", "cos", "exp"))
 
 DERIVATIVES = {
     "constant": lambda _: ZERO,
@@ -118,18 +117,13 @@ def fold(a, combine):
     return visit(a), results
 
 
-FUNCTIONS = {"+": operator.add, "*": operator.mul, "sin": math.sin, "cos": math.cos, "exp": math.exp}
+VALUES = {"+": operator.add, "*": operator.mul, "sin": math.sin, "cos": math.cos, "exp": math.exp}
 
 
 def evaluate(a, x):
     """Return the value of a formula."""
-
-    def value(part, values):
-        if part.operation in {"x", "constant"}:
-            return x if part is X else part.parts[0]
-        return FUNCTIONS[part.operation](*values)
-
-    return fold(a, value)[0]
+    own = {"x": lambda _: x, "constant": lambda part: part.parts[0]}
+    return fold(a, lambda p, values: VALUES[p.operation](*values) if values else own[p.operation](p))[0]
 
 
 def operations(a):
@@ -142,12 +136,11 @@ def main():
     """Measure the error of differences and the length of derivatives."""
     x, k = 0.3, 6
     slope = closed_form(x, k)[1]
-    f = functools.partial(logistic, k=k)
     print(f"numerical: relative error of the derivative of u_{k} at {x}\n    h     forward   centred")
     errors = []
     for h in (10.0**-digits for digits in range(3, 13)):
-        differences = (f(x + h) - f(x)) / h, (f(x + h) - f(x - h)) / (2.0 * h)
-        errors.append([abs(difference / slope - 1.0) for difference in differences])
+        below, here, above = (logistic(x + side * h, k) for side in (-1, 0, 1))
+        errors.append([abs(d / slope - 1.0) for d in ((above - here) / h, (above - below) / (2.0 * h))])
         print(f"{h:.0e}    {errors[-1][0]:.1e}   {errors[-1][1]:.1e}")
     forward, centred = map(min, zip(*errors, strict=True))
     assert 1e-11 < forward < 1e-5, "about half the digits"

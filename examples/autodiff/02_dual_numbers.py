@@ -11,29 +11,34 @@ because e^2 = 0:
 
     f(a + b e) = f(a) + f'(a) b e,
 
-which is the chain rule. So a program that was written for numbers, run on dual numbers instead, returns its value and,
-beside it, its derivative along the direction that its inputs were given. Nothing is approximated: there is no step h,
-and no difference of nearly equal numbers. This is **forward mode**; a is called the primal, b the tangent, and what
-one run makes of two vectors,
+which is the chain rule. So a program for numbers, run on dual numbers instead, returns its value and, beside it, its
+derivative along the direction that its inputs were given. Nothing is approximated: there is no step h. This is
+**forward mode**; a is called the primal, b the tangent, and what one run makes of two vectors,
 
     (x, v)  ->  (f(x), J v),
 
 is a Jacobian-vector product, or jvp. Its price is about that of running f twice, whatever the number of outputs, and
-its memory twice that of f: a tangent is dead as soon as its primal is. Its limit is in the direction: one run, one v. A
-gradient in n variables takes n runs.
+its memory twice that of f: a tangent is dead as soon as its primal is. But one run has one direction: a gradient in n
+variables takes n runs.
 
 References: Clifford (1873), Preliminary sketch of biquaternions, doi:10.1112/plms/s1-4.1.381 (the unit e); Wengert
-(1964), A simple automatic derivative evaluation program, doi:10.1145/355586.364791 (the method, in four pages);
+(1964), A simple automatic derivative evaluation program, doi:10.1145/355586.364791 (the method, in two pages);
 Griewank and Walther (2008), Evaluating Derivatives, section 3.1, doi:10.1137/1.9780898717761.
 """
 
 import math
+import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 jax.config.update("jax_enable_x64", True)
+
+
+def comparison(name):
+    """Return a comparison of primals: a branch depends on values alone."""
+    return lambda a, b: getattr(operator, name)(a.primal, dual(b).primal)
 
 
 class Dual(NamedTuple):
@@ -76,6 +81,7 @@ class Dual(NamedTuple):
 
     __radd__ = __add__
     __rmul__ = __mul__
+    __lt__, __le__, __eq__, __ne__, __ge__, __gt__ = map(comparison, ["lt", "le", "eq", "ne", "ge", "gt"])
 
 
 def dual(a):
@@ -123,11 +129,9 @@ def main():
     for i, (value, tangent) in enumerate(zip(*jvp(steps, t, [0.0, 1.0, 0.0]), strict=True), start=1):
         print(f"a{i} {value:12.6f} {tangent:12.6f}")
 
-    # What a pencil finds in the last row: pi/12 + e^7.
-    assert math.isclose(tangent, math.pi / 12 + math.exp(7.0), rel_tol=1e-15)
+    assert math.isclose(tangent, math.pi / 12 + math.exp(7.0), rel_tol=1e-15), "what a pencil finds in the last row"
 
-    # The gradient needs one run for each variable: three here, a million for a million weights. Reverse mode, the
-    # subject of the next file, needs one.
+    # One run for each variable: three here, a million for a million weights. Reverse mode, in the next file, needs one.
     unit = [[float(i == j) for j in range(3)] for i in range(3)]
     gradient = [jvp(steps, t, e)[1][-1] for e in unit]
     print("\ngradient, one run for each entry:", [round(g, 6) for g in gradient])
@@ -137,11 +141,11 @@ def main():
 
     assert jnp.allclose(jnp.array(gradient), jax.grad(with_jax)(jnp.array(t)), rtol=1e-14)
 
-    # Dual numbers pass through loops and branches, since these only see values. Newton's iteration for the square root
-    # of a knows nothing of derivatives, and yet its tangent converges to that of the root, 1 / (2 sqrt(a)).
+    # Dual numbers pass through loops and branches. Newton's iteration for the square root of a knows nothing of
+    # derivatives, and yet its tangent converges to that of the root, 1 / (2 sqrt(a)).
     def root(a):
         """Return the square root of a by Newton's iteration."""
-        x = a
+        x = a if a > 1.0 else 1.0
         for _ in range(8):
             x = 0.5 * (x + a / x)
         return x

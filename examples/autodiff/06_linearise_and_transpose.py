@@ -3,7 +3,7 @@ r"""Linearise and transpose: reverse mode from forward mode, with no second tabl
 
 Forward mode turns a program for f into one for (x, v) -> (f(x), J v). Look at what it computes on the tangent side:
 products with numbers that depend on x alone, and sums. Nothing else; J v is linear in v. So let the tangents be not
-numbers but *names of cells*, and write down what would be done to them. Running f once at x leaves a **linear
+numbers but *names of cells*, and write down what would be done to them: running f once at x leaves a **linear
 program**, a list of instructions of one kind,
 
     cell[d] += c * cell[s]          written (d, c, s), on cells that start at zero.
@@ -13,12 +13,12 @@ Applied to v it gives J v. This is **linearisation**.
 As a matrix, the instruction is I + c e_d e_s', where e_k is the k-th unit vector, and the program is a product of such
 matrices, E_K ... E_2 E_1. Its transpose is E_1' E_2' ... E_K': the same instructions in the opposite order, each
 transposed; and (I + c e_d e_s')' = I + c e_s e_d' is the instruction (s, c, d). So **transposition** is to read the
-list backwards with source and destination exchanged. One line. The transposed program maps w to J' w: that is reverse
-mode, and the backward walk over the tape of 03_tape was this and nothing more. A value used twice (fan-out) becomes a
-sum of two contributions, a sum becomes a fan-out, and transposing twice gives the program back.
+list backwards with source and destination exchanged: one line. The transposed program maps w to J' w, as the walk over
+the tape of 03_tape did. A value used twice becomes a sum of two contributions, a sum becomes a value used twice, and
+transposing twice gives the program back.
 
-JAX is built so: `jax.vjp` is `jax.linearize`, then `jax.linear_transpose`. A primitive needs one derivative rule, for
-jvp, and a transpose rule only if it is linear: for some dozens of linear operations instead of all.
+JAX is built so: `jax.vjp` is `jax.linearize`, then `jax.linear_transpose`. A primitive needs a derivative rule for jvp,
+and a transpose rule only if it is linear.
 
 References: Radul, Paszke, Frostig, Johnson and Maclaurin (2023), You only linearize once: tangents transpose to
 gradients, doi:10.1145/3571236, arXiv:2204.10923; Griewank and Walther (2008), Evaluating Derivatives, chapter 3,
@@ -98,7 +98,9 @@ def primal(a):
 def elementary(name):
     """Return the function of that name on traced numbers."""
     value, derivative = RULES[name]
-    return lambda a: Traced(value(a.primal), a.trace, [(derivative(a.primal), a)])
+    return lambda a: (
+        Traced(value(a.primal), a.trace, [(derivative(a.primal), a)]) if isinstance(a, Traced) else value(a)
+    )
 
 
 sin, cos, exp, log, sqrt, tanh = map(elementary, RULES)
@@ -141,10 +143,7 @@ def main():
     assert math.isclose(left, right, rel_tol=1e-14)
 
     # JAX's own. The letters before the semicolon are what depends on x, computed once; the rest is linear.
-    def with_jax(t):
-        return jnp.sin(t[0]) * t[1]
-
-    point = (jnp.array(0.5), jnp.array(2.0))
+    with_jax, point = lambda t: jnp.sin(t[0]) * t[1], (jnp.array(0.5), jnp.array(2.0))
     _, linear = jax.linearize(with_jax, point)
     backward = jax.linear_transpose(linear, point)
     print("\nsin(t1) t2 linearised by JAX\n", jax.make_jaxpr(linear)(point))

@@ -120,7 +120,8 @@ for steps in (2, 4, 8, 16, 32):
     # Of the order of the answer's error: the factor is the derivative of the formula, e sin E / (1 - e cos E)^2.
     assert errors[2] < 1.5 * errors[0] * data[1] / (1.0 - data[1] * jnp.cos(angle)) ** 2 + 1e-14
 
-# In many variables nothing changes: one system for one cotangent, here of the ridge regression's weights by 200 data.
+# In many variables nothing changes: one system for one cotangent, here of a ridge regression's four weights by its
+# penalty and 50 targets.
 matrix = jax.random.normal(jax.random.key(0), (50, 4), dtype=float)
 target = jnp.tanh(matrix[:, 0])
 

@@ -8,6 +8,7 @@
 - `program.py`:     `trace`: the elementary operations of a function, with names
 - `layout.py`:      which values have a row, and which rows an operation uses
 - `sweeps.py`:      the two sweeps over a program; `nesting.py`: one trip through a loop's body
+- `agreement.py`:   whether a table has the numbers of JAX
 - `products.py`:    `jvp`, `vjp`, `gradient`, `jacobian`, `hessian`, `partial_derivative`, each in a few lines of the two products
 - `check.py`:       `check_gradient`, `check_hvp`: derivatives against differences; `comparison.py`: what they say
 - `adjoint.py`:     `check_products`: the dot-product test of jvp against vjp
@@ -15,7 +16,8 @@
 - `step_sweeps.py`: `step_sweep`: the error of a difference against its step
 - `modes.py`:       `compare_modes`: what forward, reverse and mixed modes cost on a function; `measuring.py`: how it is measured
 - `compositions.py`: `compare_hvp`, `compare_checkpoint`: what compositions cost, in time and memory
-- `size_sweeps.py`: `sweep`: where forward overtakes reverse over numbers of inputs and outputs
+- `size_sweeps.py`: `sweep`: where forward overtakes reverse over numbers of inputs and outputs;
+  `sweep_hvp`: products with the Hessian over numbers of inputs
 - `advice.py`:      `advise`: which mode to take, and why, in a sentence
 - `costs.py`:       `count_operations`: operations counted over the program; `cost_rules.py`: what a primitive costs
 - `commands.py`:    `jopt autodiff table`, `jopt autodiff modes`
@@ -32,7 +34,7 @@ from jopt.autodiff.graph import Edge, Graph, graph
 from jopt.autodiff.measuring import CostRow, CostTable
 from jopt.autodiff.modes import compare_modes
 from jopt.autodiff.products import gradient, hessian, jacobian, jvp, partial_derivative, vjp
-from jopt.autodiff.size_sweeps import SizeSweep, sine_family, sweep
+from jopt.autodiff.size_sweeps import HvpCosts, SizeSweep, sine_family, sweep, sweep_hvp
 from jopt.autodiff.step_sweeps import StepSweep, step_sweep
 from jopt.autodiff.tables import Adjoint, Row, Table, forward_table, reverse_table
 
@@ -47,6 +49,7 @@ __all__ = [
     "Expression",
     "Graph",
     "HvpCheck",
+    "HvpCosts",
     "OperationCount",
     "Outcome",
     "ProductsCheck",
@@ -75,5 +78,6 @@ __all__ = [
     "sine_family",
     "step_sweep",
     "sweep",
+    "sweep_hvp",
     "vjp",
 ]

@@ -2,22 +2,24 @@
 """Which mode to take for the Jacobian of a function, and why, from shapes alone: nothing is run, nothing compiled.
 
 The rule: reverse mode where it saves operations enough to pay for what it keeps between its passes, else forward mode,
-which keeps nothing. Where a loop's trips make up most of what reverse mode keeps, `jax.checkpoint` is part of the advice.
+which keeps nothing for a pass back. Where most of what reverse mode keeps is made by the trips of one loop, and is more than
+the loop's carry at each of them, `jax.checkpoint` around the body is part of the advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jopt import tree
-from jopt.autodiff.costs import count_operations, scan_lengths
-from jopt.autodiff.measuring import REFUSALS, size_text, text
+from jopt.autodiff.costs import count_operations
+from jopt.autodiff.measuring import REFUSALS, reason, size_text, text
 from jopt.autodiff.modes import sized
 from jopt.autodiff.products import jacobian
+from jopt.autodiff.program import kind_of
 from jopt.types import Params
 
 SAVING = 1.25
@@ -57,8 +59,8 @@ class _Figures(NamedTuple):
 def advise(f: Callable[[Params], Any], x: Params) -> str:
     """Say in one sentence which mode to take for the derivatives of f at points like x, and why.
 
-    Operations are counted for the whole Jacobian, by `jopt.autodiff.jacobian`: one pass for each input in forward mode,
-    one for each output in reverse mode. f is traced; it is neither run nor compiled.
+    Operations are counted for the whole Jacobian, by `jopt.autodiff.jacobian`, which evaluates f once and takes all tangents
+    through it at once, or all cotangents back. f is traced; it is neither run nor compiled.
 
     Args:
       f: a function of one tree, with a tree of floating arrays as its value, at least one entry.
@@ -69,7 +71,7 @@ def advise(f: Callable[[Params], Any], x: Params) -> str:
 
     Raises:
       TypeError: if `f` cannot be called, or a leaf of `x` or f(x) is not floating.
-      ValueError: if `x` or f(x) is empty, or JAX has a rule for neither mode.
+      ValueError: if `x` or f(x) is empty, or JAX has a rule for neither mode; the message has JAX's reason.
 
     Reference: Griewank and Walther (2008), Evaluating Derivatives, sections 3.1, 3.2 and 12.1,
     doi:10.1137/1.9780898717761.
@@ -86,36 +88,36 @@ def advise(f: Callable[[Params], Any], x: Params) -> str:
     if figures.reverse is None:
         return f"Use forward mode: reverse mode has no rule for this function; {_passes(figures, 'forward')}."
     if figures.forward is None:
-        return f"Use reverse mode: forward mode has no rule for this function; {_passes(figures, 'reverse')}{_memory(figures)}."
+        return f"Use reverse mode: forward mode has no rule for this function; {_passes(figures, 'reverse')}; {_memory(figures)}."
     sizes = f"for {_number(figures.inputs, 'input')} and {_number(figures.outputs, 'output')} the Jacobian takes"
-    forward, reverse = (_operations(figures, mode) for mode in ("forward", "reverse"))
+    forward, reverse = (f"{_operations(figures, mode)} in {_at_once(figures, mode)}" for mode in ("forward", "reverse"))
     if figures.forward > SAVING * figures.reverse:
-        why = f"{reverse} in reverse mode and {forward} in forward mode{_memory(figures)}"
-        return f"Use reverse mode: {sizes} {why}."
-    kept = f"where reverse mode keeps {size_text(figures.kept)}"
-    if figures.reverse > SAVING * figures.forward:
-        return f"Use forward mode: {sizes} {forward} in forward mode and {reverse} in reverse mode, and nothing is kept {kept}."
-    tie = f"about as much in forward mode, {forward}, as in reverse mode, {reverse}"
-    return f"Use forward mode: {sizes} {tie}, and nothing is kept {kept}."
+        return f"Use reverse mode: {sizes} {reverse} and {forward}; {_memory(figures)}."
+    kept = f"nothing is kept for a pass back, where reverse mode keeps {size_text(figures.kept)}"
+    about = "" if figures.reverse > SAVING * figures.forward else "about as much either way, "
+    return f"Use forward mode: {sizes} {about}{forward} and {reverse}; {kept}."
 
 
 def _figures(f: Callable[[Params], Any], x: Params) -> _Figures:
     x, y = sized("advise", f, x)
     own = count_operations(f, x)
     counts = [_count(f, x, mode) for mode in ("forward", "reverse")]
-    if counts == [None, None]:
-        msg = "advise: f must have a derivative, but JAX has a rule for neither mode."
+    reasons = [count for count in counts if isinstance(count, str)]
+    if len(reasons) == len(counts):
+        msg = f"advise: f must have a derivative, but JAX has a rule for neither mode: {'; '.join(dict.fromkeys(reasons))}"
         raise ValueError(msg)
-    kept, steps = (0, 0) if counts[1] is None else _kept(f, x, y)
+    forward, reverse = (None if isinstance(count, str) else count for count in counts)
+    kept, steps = (0, 0) if reverse is None else _kept(f, x, y)
     trip = " a trip" if own.loops else ""
-    return _Figures(tree.size(x), tree.size(y), own.total, counts[0], counts[1], kept, steps, trip)
+    return _Figures(tree.size(x), tree.size(y), own.total, forward, reverse, kept, steps, trip)
 
 
-def _count(f: Callable[[Params], Any], x: Params, mode: str) -> int | None:
+def _count(f: Callable[[Params], Any], x: Params, mode: str) -> int | str:
+    """Return the operations of the Jacobian, or in JAX's words why there is no such mode."""
     try:
         return count_operations(lambda x: jacobian(f, x, mode=mode), x).total
-    except REFUSALS:
-        return None
+    except REFUSALS as error:
+        return reason(error)
 
 
 def _kept(f: Callable[[Params], Any], x: Params, y: Any) -> tuple[int, int]:
@@ -125,18 +127,44 @@ def _kept(f: Callable[[Params], Any], x: Params, y: Any) -> tuple[int, int]:
     """
     jaxpr = jax.make_jaxpr(lambda x: jax.tree.leaves(jax.vjp(f, x)[1]))(x).jaxpr
     there = {*jaxpr.invars, *jaxpr.constvars}
-    made = [v.aval for v in dict.fromkeys(v for v in jaxpr.outvars if not isinstance(v, Literal)) if v not in there]
-    kept, lengths = _bytes(made), scan_lengths(f, x)
-    stacked: dict[int, int] = {}
-    for array in made:
-        if array.ndim and array.shape[0] in lengths:
-            stacked[array.shape[0]] = stacked.get(array.shape[0], 0) + _bytes([array])
-    most = max(stacked.values(), default=0)
-    much = kept >= MUCH * _bytes([*jax.tree.leaves(x), *jax.tree.leaves(y)])
-    return kept, max(stacked, key=lambda length: stacked[length]) if much and 2 * most > kept else 0
+    made = [v for v in dict.fromkeys(v for v in jaxpr.outvars if not isinstance(v, Literal)) if v not in there]
+    kept = _bytes(v.aval for v in made)
+    if kept < MUCH * _bytes([*jax.tree.leaves(x), *jax.tree.leaves(y)]):
+        return kept, 0
+    loops: dict[int, tuple[JaxprEqn, int]] = {}
+    for v in made:
+        scan = _maker(jaxpr, v)
+        if scan is not None:
+            loops[id(scan)] = (scan, loops.get(id(scan), (scan, 0))[1] + _bytes([v.aval]))
+    if not loops:
+        return kept, 0
+    scan, most = max(loops.values(), key=lambda loop: loop[1])
+    length, carried = int(scan.params["length"]), _bytes(v.aval for v in scan.outvars[: scan.params["num_carry"]])
+    return kept, length if 2 * most > kept and most > length * carried else 0
 
 
-def _bytes(leaves: Any) -> int:
+def _maker(jaxpr: Jaxpr, variable: Any) -> JaxprEqn | None:
+    """Return the scan whose body makes the entries of a value trip by trip; None where there is none.
+
+    None too where the program uses the value besides, and where the body is only handed what is kept: both would stay with
+    `jax.checkpoint` around the body, as they do where it is there already.
+    """
+    equation = next((e for e in jaxpr.eqns if any(v is variable for v in e.outvars)), None)
+    if equation is None or any(v is variable for e in jaxpr.eqns for v in e.invars):
+        return None
+    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+    body = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+    if not isinstance(body, Jaxpr) or len(body.outvars) != len(equation.outvars):
+        return None
+    at = next(i for i, v in enumerate(equation.outvars) if v is variable)
+    made = body.outvars[at]
+    if kind_of(equation) != "scan":
+        return _maker(body, made)
+    handed = isinstance(made, Literal) or any(v is made for v in body.invars)
+    return None if handed or at < equation.params["num_carry"] else equation
+
+
+def _bytes(leaves: Iterable[Any]) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
@@ -150,6 +178,11 @@ def _operations(figures: _Figures, mode: str) -> str:
     return f"{text(count)} operations{figures.trip}{times}"
 
 
+def _at_once(figures: _Figures, mode: str) -> str:
+    count, what = (figures.inputs, "tangents") if mode == "forward" else (figures.outputs, "cotangents")
+    return f"{mode} mode" + (f" with all {count:,} {what} at once" if count > 1 else "")
+
+
 def _times(ratio: float) -> str:
     return text(ratio) if ratio >= HUNDRED else f"{ratio:.3g}"
 
@@ -160,7 +193,7 @@ def _passes(figures: _Figures, mode: str) -> str:
 
 
 def _memory(figures: _Figures) -> str:
-    kept = f", keeping {size_text(figures.kept)} between its passes"
+    kept = f"reverse mode keeps {size_text(figures.kept)} between its passes"
     if not figures.steps:
         return kept
     return f"{kept}, most of it for a loop of {figures.steps:,} steps: put jax.checkpoint around its body"

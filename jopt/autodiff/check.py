@@ -13,6 +13,7 @@ signs cancel. `check_hvp` takes the gradient as it is: check that first.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jopt import tree, validate
+from jopt.autodiff.adjoint import Sides, beyond_scatter, nudged, sides
 from jopt.autodiff.comparison import (
     DIRECTION,
     Comparison,
@@ -38,6 +40,10 @@ from jopt.autodiff.differences import (
     Quantity,
     along,
     coordinates,
+    evaluator,
+    fresh,
+    power_of_two,
+    precision,
     random_signs,
     sample,
     units,
@@ -45,8 +51,11 @@ from jopt.autodiff.differences import (
 from jopt.autodiff.products import checked
 from jopt.curvature import hvp
 from jopt.curvature.hvp import scalar_function
-from jopt.linalg import asymmetry, probes, symmetry_tolerance
-from jopt.types import Params, hashable
+from jopt.linalg import probes
+from jopt.types import Params
+
+# How far to go, in units of x, to see the size of a value that is zero at x: the largest step of a difference.
+AWAY = 0.125
 
 
 def check_gradient(
@@ -64,7 +73,8 @@ def check_gradient(
 
     If x has more than `limit` entries, each leaf with more than `directions` of them is checked along so many random
     directions instead of entry by entry; where one of these is wrong, its range is divided until the entry is found.
-    A function with several values is checked as their sum with random weights.
+    A function with several values is checked as their sum with random weights, those of a leaf in proportion to one over
+    its size.
 
     Cost: one compiled program; 25 values of f a comparison in float32, 45 in float64, and five gradients.
 
@@ -73,7 +83,8 @@ def check_gradient(
       x: a tree of floating arrays, at least one entry.
       mode: "reverse" checks vjp, "forward" jvp.
       scale: the size below which an entry counts as small, > 0: steps are in proportion to max(|x_j|, scale). None takes
-        the root mean square of each leaf, 1 for a leaf of zeros.
+        the root mean square of each leaf, 1 for a leaf of zeros. A function with a pole much nearer than eps of that
+        needs a smaller one.
       limit: the number of entries up to which each is checked, >= 1.
       directions: random directions for each larger leaf, >= 1.
       key: a random key, or a whole number to make one of; for directions and weights.
@@ -102,14 +113,14 @@ def check_gradient(
     validate.choice(name, "mode", mode, _QUANTITIES)
     key = _settings(name, scale, directions, key, batch)
     validate.integer(name, "limit", limit, low=1)
+    f = fresh(f)
     x, y = checked(name, f, x)
     _not_empty(name, x, y)
-    f, scales, signs = hashable(f), units(x, scale), random_signs(key, directions, tree.size(x))
-    single = [leaf.shape for leaf in jax.tree.leaves(y)] == [()]
-    weights = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), y)
-    weights = weights if single else probes.normal(jax.random.fold_in(key, 1), weights)
+    scales, signs = units(x, scale), random_signs(key, directions, tree.size(x))
+    weights = _weights(f, x, y, scales[0] * signs[0], jax.random.fold_in(key, 1))
     chosen = _chosen_directions(x, limit, directions)
-    problem = _Problem(_QUANTITIES[mode], f, x, weights, scales, signs, batch, obstacle(f, x))
+    evaluate, imaginary = evaluator(_QUANTITIES[mode], f, batch), jax.jit(lambda *points: complex_steps(f, *points))
+    problem = _Problem(evaluate, imaginary, x, weights, scales, signs, precision(f, x), obstacle(f, x))
     comparisons = problem.compare(chosen)
     wrong = max(comparisons, key=badness)
     if wrong.outcome is Outcome.WRONG:
@@ -131,9 +142,9 @@ def check_hvp(
     """Compare products with the Hessian with differences of the gradient, and try whether they are symmetric.
 
     Every entry of H v is compared, along random directions v. A wrong rule for a second derivative may be symmetric, and
-    one that is right is not wrong for the rounding of an asymmetry below `jopt.linalg.symmetry_tolerance`.
+    one that is right is not wrong for the rounding of an asymmetry below sqrt(eps), or within its scatter near x.
 
-    Cost: one compiled program; 25 gradients a direction in float32, 45 in float64, and six linearisations.
+    Cost: one compiled program; 25 gradients a direction in float32, 45 in float64, five linearisations, and 18 products for the symmetry.
     Memory: as many trees like x.
 
     Args:
@@ -161,17 +172,20 @@ def check_hvp(
     name = "check_hvp"
     validate.choice(name, "mode", mode, _HESSIANS)
     key = _settings(name, scale, directions, key, batch)
+    f = fresh(f)
     x, y = checked(name, f, x)
     _not_empty(name, x, y)
     jax.eval_shape(scalar_function(name, f, (), False, "f"), x)
-    n, f = tree.size(x), hashable(f)
-    chosen, signs = along(0, n, directions), random_signs(key, directions, n)
-    samples = sample(_HESSIANS[mode], f, x, jnp.ones(y.shape, y.dtype), chosen, units(x, scale), signs, batch)
-    entries = _names(x, coordinates(n))
-    names = [f"(H v){entry.removeprefix('x')}{DIRECTION}{k}" for k in range(directions) for entry in entries]
-    none = np.full((directions, n), np.nan)
-    made = concluded(compared(samples, names, np.ones((directions, 1)), none), n, "H v is compared with gradients")
-    skew, bound = float(asymmetry(hvp(f, x, mode=mode), x, jax.random.fold_in(key, 1))), symmetry_tolerance(x)
+    n, scales, eps = tree.size(x), units(x, scale), precision(f, x)
+    signs, evaluate = random_signs(key, directions, n), evaluator(_HESSIANS[mode], f, batch)
+    names = [f"(H v){entry}{DIRECTION}{k}" for k in range(directions) for entry in _names("", x, coordinates(n))]
+
+    def compare(chosen: Directions) -> list[Comparison]:
+        samples = sample(evaluate, x, jnp.ones(y.shape, y.dtype), chosen, scales, signs, eps)
+        return compared(samples, names, np.ones((directions, 1)), np.full((directions, n), np.nan))
+
+    made = concluded(_closer(compare, along(0, n, directions), scales), n, "H v is compared with gradients")
+    skew, bound = _asymmetry(f, x, mode, eps, jax.random.fold_in(key, 1)), eps**0.5
     symmetric = skew <= bound
     message = (
         made.message if symmetric or not made.ok else f"not symmetric: <u, H v> and <v, H u> differ; {made.message}"
@@ -181,34 +195,52 @@ def check_hvp(
     )
 
 
+def _asymmetry(f: Callable[..., Any], x: Params, mode: str, eps: float, key: jax.Array) -> float:
+    """Return by how much <u, H v> and <v, H u> differ beyond their scatter, relative to the products' size."""
+    unravel = tree.ravel(x)[1]
+
+    def at(point: tuple[Any, Any]) -> Sides:
+        x, factor = unravel(point[0]), point[1]
+        product = hvp(f, x, mode=mode)
+        u, v = tree.scale(factor, probes.normal(key, (x, x)))
+        both = jax.lax.map(product, jax.tree.map(lambda *pair: jnp.stack(pair), u, v))
+        h_u, h_v = (jax.tree.map(lambda leaf, k=k: leaf[k], both) for k in range(2))
+        return jax.tree.map(lambda number: number[None], sides(u, h_v, h_u, v, factor))
+
+    return float(beyond_scatter(jax.jit(lambda nearby: jax.lax.map(at, nearby))(nudged(x, eps))))
+
+
 class _Problem(NamedTuple):
     """One function at one point, as it is checked along any directions."""
 
-    quantity: Quantity
-    f: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    imaginary: Callable[..., Any]
     x: Params
     weights: Any
     scales: np.ndarray
     signs: np.ndarray
-    batch: int | None
+    eps: float
     obstacle: str
 
     def compare(self, directions: Directions) -> list[Comparison]:
         """Return one comparison for each direction."""
-        samples = sample(self.quantity, self.f, self.x, self.weights, directions, self.scales, self.signs, self.batch)
+        return _closer(self.compare_along, directions, self.scales)
+
+    def compare_along(self, directions: Directions) -> list[Comparison]:
+        """Return one comparison for each direction, in its unit."""
+        samples = sample(self.evaluate, self.x, self.weights, directions, self.scales, self.signs, self.eps)
         steps = np.full(len(directions.low), np.nan)
         if not self.obstacle:
             scales = self.scales.astype(tree.scalar_dtype(self.x))
-            made = complex_steps(self.f, self.x, self.weights, directions, scales, self.signs)
-            steps = np.asarray(made, np.float64)
+            steps = np.asarray(self.imaginary(self.x, self.weights, directions, scales, self.signs), np.float64)
         single = directions.high - directions.low == 1
-        unit = np.where(single, self.scales[0][directions.low], 1.0)
-        return compared(samples, _names(self.x, directions), unit[:, None], steps[:, None])
+        unit = np.where(single, self.scales[directions.relative.astype(int), directions.low], 1.0)
+        return compared(samples, _names("x", self.x, directions), unit[:, None], steps[:, None])
 
     def narrow(self, wrong: Directions, parts: int) -> list[Comparison]:
         """Divide the range of a wrong direction, always on at its worst part, until that is one entry or agrees.
 
-        The program is the one that `compare` has compiled, so there are as many parts as it had directions.
+        The program is the one that `compare` has compiled: there are as many parts as it had directions.
         """
         found: list[Comparison] = []
         low, high, row = int(wrong.low[0]), int(wrong.high[0]), wrong.row[0]
@@ -224,6 +256,48 @@ class _Problem(NamedTuple):
             found = [comparisons[worst]]
             low, high = int(cuts[worst]), int(cuts[worst + 1])
         return found
+
+
+def _closer(
+    compare: Callable[[Directions], list[Comparison]], directions: Directions, scales: np.ndarray
+) -> list[Comparison]:
+    """Return comparisons along directions: where values are not finite, with steps in proportion to |x_j| alone.
+
+    An entry far smaller than the rest of its leaf may be at the end of its range there.
+    """
+    made = compare(directions)
+    lost = [one.outcome is Outcome.NONFINITE and np.isfinite(one.derivative) for one in made]
+    movable = (directions.high - directions.low > 1) | (scales[1][directions.low] > 0)
+    again = np.reshape(lost, (len(directions.low), -1)).any(axis=1) & movable
+    if not again.any():
+        return made
+    nearer = compare(directions._replace(relative=directions.relative | again))
+    return [
+        b if gone and b.outcome is not Outcome.NONFINITE else a for a, b, gone in zip(made, nearer, lost, strict=True)
+    ]
+
+
+def _weights(f: Callable[..., Any], x: Params, y: Any, step: np.ndarray, key: jax.Array) -> Any:
+    """Return the weights of the sum that stands for f: one for a scalar, else random and in proportion to 1 / size.
+
+    The size of a leaf is the largest of its values at x and a step away, where a leaf that is zero at x is not.
+    """
+    ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), y)
+    if tree.size(y) == 1:
+        return ones
+    weights = probes.normal(key, ones)
+    if len(jax.tree.leaves(y)) == 1:
+        return weights
+    vector, unravel = tree.ravel(x)
+    value = jax.jit(f)
+    both = value(x), value(unravel(vector + (AWAY * step).astype(vector.dtype)))
+
+    def scaled(weight: jax.Array, *values: jax.Array) -> jax.Array:
+        size = np.abs(np.stack([np.asarray(part, np.float64) for part in values]))
+        largest = np.where(np.isfinite(size), size, 0.0).max(initial=0.0)
+        return weight * np.asarray(power_of_two(1.0 / largest) if largest > 0 else 1.0, weight.dtype)
+
+    return jax.tree.map(scaled, weights, *both)
 
 
 def _settings(name: str, scale: float | None, directions: int, key: jax.Array | int, batch: int | None) -> jax.Array:
@@ -258,12 +332,11 @@ def _chosen_directions(x: Params, limit: int, directions: int) -> Directions:
     return Directions(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 
-def _names(x: Params, directions: Directions) -> list[str]:
-    """Return the path of each direction's entry, or of its range with the direction's number."""
-    paths, starts = [], [0]
-    for path, leaf in jax.tree_util.tree_leaves_with_path(x):
-        paths.append((f"x{jax.tree_util.keystr(path)}", leaf.shape))
-        starts.append(starts[-1] + leaf.size)
+def _names(name: str, x: Params, directions: Directions) -> list[str]:
+    """Return the path of each direction's entry, or of its range with the direction's number, in a tree of that name."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
+    starts = list(itertools.accumulate((leaf.size for leaf in jax.tree.leaves(x)), initial=0))
+    paths = list(zip(tree.paths(name, x), shapes, strict=True))
     names = []
     for low, high, row in zip(directions.low, directions.high, directions.row, strict=True):
         at = int(np.searchsorted(starts, low, side="right")) - 1

@@ -3,17 +3,21 @@
 
 Expressions are read by `jopt.autodiff.parse`, which executes nothing; a function for `modes` is imported, as Python does.
 
-Exit codes: 0 the command ran; 1 the function raised, or a result could not be written; 2 the command was not understood.
+Exit codes: 0 the command ran; 1 the function raised, a result could not be written, or the package for it is missing; 2
+the command was not understood.
 
 typer comes with the extra `race`; it is imported when a command runs.
 """
 
+import functools
 import importlib
+import importlib.util
 import math
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import ModuleType
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -43,7 +47,9 @@ HELP = {
     "along": "The direction of the tangents of forward mode, such as 0,1,0.",
     "format": f"Of the table: {', '.join(FORMATS)}.",
     "precision": f"Of the numbers: {' or '.join(PRECISIONS)}.",
-    "function": "module:function, of one array; the module is looked for in the current directory first.",
+    "study": "Of the entries: float32 or float64. A module's point keeps its own, but is float64 only where this is.",
+    "function": "module:function, of one tree of arrays; the module is looked for in the current directory first. Without "
+    "--at and --shape the point is `function_point`, else `point`, of the module: an array, or any tree of arrays.",
     "point": "The entries of a vector, such as 1,2.5,pi.",
     "shape": "Instead of --at: the shape of an array of random normal entries, such as 100 or 8,8.",
     "seed": "Of the random entries.",
@@ -62,7 +68,7 @@ class Sample(NamedTuple):
 
     Attributes:
       at: entries of a vector as text, or empty.
-      shape: of a random array as text, or empty.
+      shape: of a random array as text, or empty; where both are empty, at the point beside the function.
       seed: of its entries, >= 0.
       precision: "float32" or "float64".
     """
@@ -133,7 +139,7 @@ def application(draw: Draw | None = None) -> Any:
         at: Annotated[str, option("at", "point", show_default=False)] = "",
         shape: Annotated[str, option("shape", show_default=False)] = "",
         seed: Annotated[int, option("seed")] = 0,
-        precision: Annotated[str, option("precision")] = "float32",
+        precision: Annotated[str, option("precision", "study")] = "float32",
         k: Annotated[int, option("k")] = BATCH,
         modes: Annotated[str, option("modes", show_default=False)] = "",
         repeats: Annotated[int, option("repeats")] = 5,
@@ -170,8 +176,9 @@ def table_text(expression: str, at: str, mode: str, along: str, form: str, preci
         msg = "--along, the direction of the tangents, must be given with --mode forward, and only then."
         raise ValueError(msg)
     f, x = parse(expression), _vector("--at", at)
-    if len(x) < f.size:
-        msg = f"--at must hold a value for each of t1 to t{f.size}, got {len(x)}."
+    if f.size and len(x) != f.size:
+        names = "t1" if f.size == 1 else f"each of t1 to t{f.size}"
+        msg = f"--at must hold one value for {names}, got {len(x)}."
         raise ValueError(msg)
     v = _vector("--along", along) if along else x
     if len(v) != len(x):
@@ -195,17 +202,25 @@ def run_modes(order: Order, draw: Draw | None) -> int:
       TypeError: if the function is none, or does not return floating numbers.
     """
     _check_png(order.png, draw)
-    modes = [word.strip() for word in order.modes.split(",") if word.strip()] or MODES
-    f, x = function_named(order.function), sample(order.sample)
+    if order.png is not None and importlib.util.find_spec("matplotlib") is None:
+        return _complain("--png needs matplotlib; pip install 'jopt[race]'")
+    validate.integer("modes", "--k", order.k, low=1)
+    validate.integer("modes", "--repeats", order.repeats, low=1)
+    words = [word.strip() for word in order.modes.split(",") if word.strip()]
+    modes = [validate.choice("modes", "--modes", word, MODES) for word in words] or MODES
+    _dtype(order.sample.precision)  # before the import: arrays that the module makes are of this precision too
+    module, function = function_named(order.function)
+    x = sample(order.sample) if order.sample.at or order.sample.shape else point_beside(module, order.function)
+    raised: list[BaseException] = []
+    f = _watched(function, raised)
     try:
         costs = compare_modes(f, x, k=order.k, modes=modes, repeats=order.repeats)
         advice = advise(f, x)
-    except (ValueError, TypeError) as error:
-        if str(error).startswith(("compare_modes:", "advise:")):
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
+        ours = isinstance(error, (ValueError, TypeError)) and str(error).startswith(("compare_modes:", "advise:"))
+        if ours and not any(error is other for other in raised):
             raise
-        return _complain(f"{order.function} raised {type(error).__name__}: {_one_line(error)}")
-    except Exception as error:  # whatever the user's function raises
-        return _complain(f"{order.function} raised {type(error).__name__}: {_one_line(error)}")
+        return _complain(f"{order.function} raised {_named(error)}")
     print(costs, advice, sep="\n\n")
     if order.png is None or draw is None:
         return 0
@@ -217,36 +232,64 @@ def run_modes(order: Order, draw: Draw | None) -> int:
     return 0
 
 
-def function_named(name: str) -> Callable[[Any], Any]:
-    """Import a function by "module:function", the current directory before others.
+def function_named(name: str) -> tuple[ModuleType, Callable[[Any], Any]]:
+    """Import a function by "module:function", the current directory before others; return the module too.
 
     Args:
-      name: module path and the name of the function in it.
+      name: module path and the name of the function in it, which may have dots, such as "package.module:model.loss".
 
     Raises:
       ValueError: if there is no such module or function, or importing it fails.
       TypeError: if it is no function.
     """
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
+    path, _, attribute = name.rpartition(":")
+    if not path or not attribute:
         msg = f"the function must be given as module:function, got {name!r}."
+        raise ValueError(msg)
+    if (path.endswith(".py") and Path(path).is_file()) or not all(map(str.isidentifier, path.split("."))):
+        file = PureWindowsPath(path).with_suffix("") if path.endswith(".py") else PureWindowsPath(path)
+        module = file.name if file.anchor else ".".join(file.parts).strip(".")
+        msg = f"the function must be given as {module}:{attribute}, by the name of its module, not by a path, got {name!r}."
         raise ValueError(msg)
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:
-        msg = f"{module} could not be imported: {type(error).__name__}: {_one_line(error)}"
+        module = importlib.import_module(path)
+    except (Exception, SystemExit) as error:
+        msg = f"{path} could not be imported: {_named(error)}"
         raise ValueError(msg) from None
     finally:
         sys.path.remove(here)
-    if found is None:
+    try:
+        found = functools.reduce(getattr, attribute.split("."), module)
+    except AttributeError:
         msg = f"{name} must be a function, there is none of this name."
-        raise ValueError(msg)
+        raise ValueError(msg) from None
     if not callable(found):
         msg = f"{name} must be a function, got {type(found).__name__}."
         raise TypeError(msg)
-    return found
+    return module, found
+
+
+def point_beside(module: ModuleType, name: str) -> Any:
+    """Return the point that a module defines for its function: `function_point`, else `point`.
+
+    Args:
+      module: where the function was found.
+      name: "module:function"; of a name with dots, the last part counts.
+
+    Returns:
+      A tree of arrays or numbers.
+
+    Raises:
+      ValueError: if the module has neither.
+    """
+    names = (f"{name.rpartition(':')[2].rpartition('.')[2]}_point", "point")
+    for candidate in names:
+        if hasattr(module, candidate):
+            return getattr(module, candidate)
+    msg = f"give --at, the entries of a vector, or --shape, that of a random array; or define {' or '.join(names)} in {module.__name__}."
+    raise ValueError(msg)
 
 
 def sample(asked: Sample) -> jax.Array:
@@ -259,7 +302,7 @@ def sample(asked: Sample) -> jax.Array:
       ValueError: if none or both are given, or one is not understood.
     """
     if bool(asked.at) == bool(asked.shape):
-        msg = "give either --at, the entries of a vector, or --shape, that of a random array."
+        msg = "give either --at, the entries of a vector, or --shape, that of a random array, not both."
         raise ValueError(msg)
     dtype = _dtype(asked.precision)
     if asked.at:
@@ -297,6 +340,24 @@ def _check_png(png: Path | None, draw: Draw | None) -> None:
     if png.suffix.lower() != ".png" or png.is_dir() or not os.access(png.parent, os.W_OK):
         msg = f"--png must name a file that ends in .png, in a directory that can be written, got {str(png)!r}."
         raise ValueError(msg)
+
+
+def _watched(f: Callable[[Any], Any], raised: list[BaseException]) -> Callable[[Any], Any]:
+    """Return f with a record of what it raises, to tell the user's errors from those about the command."""
+
+    def watched(x: Any) -> Any:
+        try:
+            return f(x)
+        except (Exception, SystemExit) as error:
+            raised.append(error)
+            raise
+
+    return watched
+
+
+def _named(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _one_line(error: Exception) -> str:

@@ -14,6 +14,9 @@ d is wrong where it does not agree with c and, besides, c agrees with D or d doe
 errors and noise are measured.
 
 At a kink any d between the one-sided derivatives is as good as another, and one outside is wrong.
+
+Where e + s is as large as d and D, nothing can be said, unless it is negligible: next to the slope of f over the largest step,
+or, where f does not change at all, next to the largest derivative of the check.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from jopt.autodiff.richardson import Estimates, Line, estimates
 
 # Error of a complex step, beside that of the derivative, in eps: a product of a few rounded factors.
 COMPLEX_ROUNDED = 64.0
+# A tolerance below this power of eps, of the slope that is seen over the largest step, hides nothing that matters.
+NEGLIGIBLE = 0.5
 # How the name of a comparison along a random direction goes on.
 DIRECTION = ", direction "
 # Rows of a report that are printed.
@@ -52,9 +57,9 @@ class Outcome(enum.IntEnum):
 
 _ADVICE = {
     Outcome.AGREES: "agrees with differences",
-    Outcome.UNRESOLVED: "lost in the round-off of f: use float64, or subtract what is constant from f",
+    Outcome.UNRESOLVED: "zero, or lost in the round-off of f: use float64, or subtract what is constant from f",
     Outcome.KINK: "not differentiable here: the one-sided derivatives differ",
-    Outcome.NONFINITE: "f or its derivative is not finite here or nearby",
+    Outcome.NONFINITE: "f or its derivative is not finite here or nearby: look at f(x), or take smaller steps, by scale",
     Outcome.WRONG: "wrong derivative: look for a custom rule, a stop_gradient, or a value made outside JAX",
 }
 
@@ -105,7 +110,10 @@ class Comparison(NamedTuple):
             )
         else:
             found = f"{report.number(self.difference, self.difference_error)} by differences"
-        return f"{self.path}: {self.outcome.advice}; {report.number(self.derivative)} by automatic differentiation, {found}"
+        advice = self.outcome.advice
+        if self.outcome is Outcome.AGREES:
+            advice += f" to within {self.tolerance:.1g}"
+        return f"{self.path}: {advice}; {report.number(self.derivative)} by automatic differentiation, {found}"
 
 
 class DerivativeCheck(NamedTuple):
@@ -146,7 +154,7 @@ class HvpCheck(NamedTuple):
       smooth: whether no kink of the gradient was found.
       compared: how many comparisons were made: one for each entry and direction.
       entries: how many entries x has.
-      asymmetry: |<u, H v> - <v, H u>| relative to |H v| + |H u|, see `jopt.linalg.asymmetry`.
+      asymmetry: |<u, H v> - <v, H u>| beyond its scatter near x, relative to |H v| + |H u|.
       asymmetry_bound: from where on they count as not symmetric.
       comparisons: all of them, direction after direction.
     """
@@ -180,7 +188,9 @@ def compared(samples: Samples, names: list[str], unit: np.ndarray, complex_step:
     derivative, scatter, imaginary = (a.ravel() for a in (samples.derivative, samples.scatter, complex_step))
     found = _best(line, noise, samples.eps, samples.pick, derivative, scatter)
     sharp = scatter + noise + COMPLEX_ROUNDED * samples.eps * np.abs(imaginary)
-    outcomes = _outcomes(found, line.centre, derivative, found.error + scatter, imaginary, sharp)
+    seen = _visible_slopes(line, samples.steps[0], derivative)
+    negligible = samples.eps**NEGLIGIBLE * seen
+    outcomes = _outcomes(found, line.centre, derivative, found.error + scatter, imaginary, sharp, negligible)
     unit = np.broadcast_to(unit, (d, m)).ravel()
     columns = (
         derivative, found.derivative, found.error, found.error + scatter, found.centred, found.centred_error, imaginary,
@@ -220,6 +230,15 @@ def _best(
     return Estimates(*(np.where(saved & ~agree, b, a) for a, b in zip(measured, least, strict=True)))
 
 
+def _visible_slopes(line: Line, step: float, derivative: np.ndarray) -> np.ndarray:
+    """Return the size of derivatives along each line: what f shows over the largest step, the largest of all where it is flat."""
+    known = np.abs(np.where(np.isfinite(derivative), derivative, 0.0))
+    with np.errstate(all="ignore"):
+        changes = np.abs(np.stack([line.plus, line.minus]) - line.centre[:, None])
+    change = np.where(np.isfinite(changes), changes, 0.0).max(axis=(0, 2)) / step
+    return np.where(change > 0, np.maximum(change, known), known.max(initial=0.0))
+
+
 def _outcomes(
     found: Estimates,
     centre: np.ndarray,
@@ -227,6 +246,7 @@ def _outcomes(
     tolerance: np.ndarray,
     imaginary: np.ndarray,
     sharp: np.ndarray,
+    negligible: np.ndarray,
 ) -> np.ndarray:
     """Return the outcome of each comparison, as whole numbers; a comparison with NaN does not hold."""
     with np.errstate(all="ignore"):
@@ -237,9 +257,11 @@ def _outcomes(
         low, high = np.minimum(found.left, found.right), np.maximum(found.left, found.right)
         outside = (derivative < low - found.slack) | (derivative > high + found.slack)
         finite = np.isfinite(centre) & np.isfinite(derivative) & np.isfinite(found.derivative)
-        largest = np.abs(np.where(np.isfinite(derivative), derivative, 0.0)).max(initial=0.0)
-    lost = (tolerance >= largest) & (np.abs(derivative) > 0) & np.isnan(imaginary)
-    cases = [~finite, found.kink & ~outside, (found.kink & apart) | wrong, lost]
+        # The scatter at a kink says nothing: d jumps from one side to the other.
+        beyond = found.kink & outside & ~(np.abs(derivative - found.derivative) <= found.error)
+        drowned = tolerance >= np.maximum(np.abs(derivative), np.abs(found.derivative))
+    lost = drowned & (tolerance > negligible) & np.isnan(imaginary)
+    cases = [~finite, found.kink & ~outside, beyond | wrong, lost]
     choices = [Outcome.NONFINITE, Outcome.KINK, Outcome.WRONG, Outcome.UNRESOLVED]
     return np.select(cases, [int(choice) for choice in choices], int(Outcome.AGREES))
 

@@ -17,7 +17,6 @@ doi:10.1145/838250.838251.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -81,14 +80,13 @@ def obstacle(f: Callable[..., Any], x: Params) -> str:
     return _first_foreign(program.jaxpr)
 
 
-@functools.partial(jax.jit, static_argnames=("f",))
 def complex_steps(
     f: Callable[..., Any], x: Params, weights: Any, directions: Directions, scales: Any, signs: Any
 ) -> jax.Array:
     """Return the derivatives of <weights, f> along directions, shape (d,). `obstacle(f, x)` must be empty.
 
     Args:
-      f: a function of one tree, hashable.
+      f: a function of one tree.
       x: a tree of floating arrays.
       weights: a tree like f(x).
       directions: where to go.

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from jopt import tree, validate
 from jopt.autodiff.measuring import CostTable, compared
-from jopt.autodiff.modes import LIMIT, check_runs, chosen_modes, mapped, sized, unit
+from jopt.autodiff.modes import LIMIT, MEMORY_LIMIT, checked_runs, chosen_modes, mapped, sized, unit
 from jopt.curvature import hvp
 from jopt.curvature.hvp import scalar_function
 from jopt.types import Params, Scalar
@@ -57,8 +57,9 @@ def compare_hvp(
     modes: Iterable[str] = PRODUCTS,
     repeats: int = 5,
     limit: float = LIMIT,
+    memory_limit: float = MEMORY_LIMIT,
 ) -> CostTable:
-    """Measure the ways to one product of the Hessian with a vector, on the default device.
+    """Measure the ways to one product of the Hessian with a vector, on the device that x is on.
 
     Cost: a compilation and `repeats` + 1 runs for each row.
 
@@ -68,6 +69,7 @@ def compare_hvp(
       modes: some of the modes of `jopt.curvature.hvp` and "forward-over-forward", which takes n passes.
       repeats: runs whose median is kept, >= 1.
       limit: operations up to which a row is run, > 0; one that has more is counted and compiled only.
+      memory_limit: bytes of temporary arrays and outputs up to which a row is run, > 0, where the backend tells them.
 
     Returns:
       A `CostTable` with the rows "function", "gradient" (reverse mode) and the modes.
@@ -88,7 +90,7 @@ def compare_hvp(
       True
     """
     chosen = chosen_modes("compare_hvp", modes, PRODUCTS)
-    check_runs("compare_hvp", repeats, limit)
+    limits = checked_runs("compare_hvp", repeats, limit, memory_limit)
     objective = scalar_function("compare_hvp", f, (), False, "f")
     x = tree.as_parameters("compare_hvp", "x", x)
     jax.eval_shape(objective, x)  # its errors name this function
@@ -98,7 +100,7 @@ def compare_hvp(
         "gradient": lambda x, _: jax.grad(lambda x: objective(x)[0])(x),
     } | hvp_programs(f, chosen)
     ones = jax.tree.map(jnp.ones_like, x)
-    return compared(f"Hessian-vector product, {tree.size(x)} inputs", programs, (x, ones), repeats, limit)
+    return compared(f"Hessian-vector product, {tree.size(x)} inputs", programs, (x, ones), repeats, limits)
 
 
 def hvp_programs(
@@ -132,6 +134,7 @@ def compare_checkpoint(
     depth: int | Iterable[int] = (4, 16, 64),
     repeats: int = 5,
     limit: float = LIMIT,
+    memory_limit: float = MEMORY_LIMIT,
 ) -> CheckpointCosts:
     """Measure the gradient through many layers with and without `jax.checkpoint`: memory against recomputation.
 
@@ -145,6 +148,7 @@ def compare_checkpoint(
       depth: layers, >= 1, or a list of such numbers.
       repeats: runs whose median is kept, >= 1.
       limit: operations up to which a row is run, > 0; one that has more is counted and compiled only.
+      memory_limit: bytes of temporary arrays and outputs up to which a row is run, > 0, where the backend tells them.
 
     Returns:
       A `CheckpointCosts`.
@@ -163,7 +167,7 @@ def compare_checkpoint(
       >>> none.operations < every.operations
       True
     """
-    check_runs("compare_checkpoint", repeats, limit)
+    limits = checked_runs("compare_checkpoint", repeats, limit, memory_limit)
     depths = [depth] if not isinstance(depth, Iterable) else list(depth)
     for number in depths:
         validate.integer("compare_checkpoint", "depth", number, low=1)
@@ -179,7 +183,7 @@ def compare_checkpoint(
     tables = (
         compared(
             f"Gradient through {number} layers, blocks of {block_of(number)}", checkpoint_programs(layer, number), (x,),
-            repeats, limit,
+            repeats, limits,
         )
         for number in depths
     )  # fmt: skip

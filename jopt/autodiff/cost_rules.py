@@ -10,11 +10,12 @@ r"""What a primitive costs: floating-point operations from shapes alone.
     fft                        5 N log2 N, half of that where one side is real
     scatter-add and the like   1 for each update
     cholesky                   1/3 n^3                       triangular_solve  n^2 for each right-hand side
-    lu                         2/3 n^3                       qr, geqrf         4/3 n^3 (rectangular: as the loops run)
+    lu                         2/3 n^3                       qr, geqrf         4/3 n^3 for R, and as much for Q
     eigh                       9 n^3                         eig, schur        25 n^3; eigenvalues alone 10 n^3
     svd (m >= n)               14 m n^2 + 8 n^3; full 4 m^2 n + 8 m n^2 + 9 n^3; values alone 4 m n^2 - 4/3 n^3
     moving data                0: reshapes, slices, gathers, changes of dtype
 
+Rectangular factors count as the loops over their columns run, and the Q of qr only where something needs it.
 Arithmetic of integers and booleans alone counts 0. Complex numbers count like real ones.
 
 References: Golub and Van Loan (2013), Matrix Computations, 4th edition, sections 3.2, 4.2, 5.2, 7.5, 8.3 and figure 8.6.1
@@ -24,7 +25,7 @@ References: Golub and Van Loan (2013), Matrix Computations, 4th edition, section
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -63,8 +64,13 @@ REDUCTIONS = frozenset({
 FFT = 5  # operations of a complex transform over N log2 N: a butterfly has ten for two numbers
 
 
-def cost(equation: JaxprEqn) -> int | None:
-    """Return the operations of an equation without a program within, None where its primitive is not in the table."""
+def cost(equation: JaxprEqn, used: Sequence[bool]) -> int | None:
+    """Return the operations of an equation without a program within, None where its primitive is not in the table.
+
+    Args:
+      equation: of a jaxpr.
+      used: for each output, whether something needs it.
+    """
     name = equation.primitive.name
     if name in MOVES or not _has_floats(equation):
         return 0
@@ -72,6 +78,8 @@ def cost(equation: JaxprEqn) -> int | None:
         return outputs(equation)
     if name in REDUCTIONS:
         return size(equation.invars[0])
+    if name == "qr":
+        return _qr(equation, wants_q=used[0])
     rule = _RULES.get(name.replace("-", "_"))
     return None if rule is None else int(rule(equation))
 
@@ -164,10 +172,22 @@ def _elimination(share: int) -> Callable[[JaxprEqn], float]:
 
     def rule(equation: JaxprEqn) -> float:
         batch, m, n = _matrices(equation)
-        k = min(m, n)
-        return batch * share * (m * n * k - (m + n) * k**2 / 2 + k**3 / 3)
+        return batch * share * _entries(m, n, min(m, n))
 
     return rule
+
+
+def _entries(m: int, n: int, steps: int) -> float:
+    """Return the leading terms of the entries that so many steps change, on a matrix that loses a row and a column in each."""
+    return m * n * steps - (m + n) * steps**2 / 2 + steps**3 / 3
+
+
+def _qr(equation: JaxprEqn, *, wants_q: bool) -> int:
+    """Count Householder's reflections on the matrix, and on the columns of Q where something needs it."""
+    batch, m, n = _matrices(equation)
+    share, steps = 4, min(m, n)
+    own = _entries(m, _shape(equation.outvars[0])[-1], steps) if wants_q else 0
+    return int(batch * share * (_entries(m, n, steps) + own))
 
 
 def _eig(equation: JaxprEqn) -> int:
@@ -224,7 +244,6 @@ _RULES: dict[str, Callable[[JaxprEqn], float]] = {
     "householder_product": _elimination(4),
     "integer_pow": _integer_pow,
     "lu": _elimination(2),
-    "qr": _elimination(4),
     "reduce_window_max": _windows,
     "reduce_window_min": _windows,
     "reduce_window_sum": _windows,

@@ -3,8 +3,9 @@ r"""Floating-point operations of a function, counted over its program, with no r
 
 The count goes through the jaxpr of the function, into calls and rules, and takes what is there from the shapes by the
 table in `cost_rules.py`. A scan counts its body times its length (a compiled program's own count, XLA's, takes the body
-once); a cond its dearest branch; a while loop, whose length is not known, one trip of body and condition. What no output
-needs counts nothing, as a compiler leaves it out; what is computed twice counts twice.
+once); a cond its dearest branch; a while loop, whose length is not known, one trip of the whole body and condition. What no
+output needs counts nothing, as a compiler leaves it out, save in the body of a while loop, which counts whole whatever
+parts of its carry are needed; what is computed twice counts twice.
 
 Reference: Griewank and Walther (2008), Evaluating Derivatives, section 2.5 (a temporal complexity that adds up over
 elementary operations), doi:10.1137/1.9780898717761.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -106,19 +107,6 @@ def count_operations(f: Callable[..., Any], *args: Any) -> OperationCount:
     return OperationCount(sum(ordered.values()), transcendental, ordered, tally.loops, tuple(sorted(tally.unknown)))
 
 
-def scan_lengths(f: Callable[..., Any], *args: Any) -> set[int]:
-    """Return the lengths of the scans in the program of f(*args), within others too."""
-    return set(_scans(jax.make_jaxpr(f)(*args).jaxpr))
-
-
-def _scans(jaxpr: Jaxpr) -> Iterator[int]:
-    for equation in jaxpr.eqns:
-        if kind_of(equation) == "scan":
-            yield int(equation.params["length"])
-        for inner in _within(equation):
-            yield from _scans(inner)
-
-
 def _program(jaxpr: Jaxpr, used: Sequence[bool]) -> tuple[_Tally, list[bool]]:
     """Count what the used outputs need; return with it which inputs they need.
 
@@ -148,7 +136,7 @@ def _equation(equation: JaxprEqn, used: Sequence[bool]) -> tuple[_Tally, list[bo
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
     if inner is not None and (kind in {"call", "rule"} or "call_jaxpr" in equation.params):
         return _program(_open(inner), used)
-    return _primitive(equation), everything
+    return _primitive(equation, used), everything
 
 
 def _scan(equation: JaxprEqn, used: Sequence[bool]) -> tuple[_Tally, list[bool]]:
@@ -171,11 +159,11 @@ def _cond(equation: JaxprEqn, used: Sequence[bool]) -> tuple[_Tally, list[bool]]
     return dearest, [True, *map(any, zip(*(needed for _, needed in branches), strict=True))]
 
 
-def _primitive(equation: JaxprEqn) -> _Tally:
+def _primitive(equation: JaxprEqn, used: Sequence[bool]) -> _Tally:
     name = equation.primitive.name
     if name == "custom_linear_solve":  # of its four functions the two that transpose it wait for derivatives
         return _whole(equation.params["jaxprs"].solve)
-    operations = cost(equation)
+    operations = cost(equation, used)
     if operations is not None:
         return _Tally(Counter({name: operations} if operations else {}))
     within = [_whole(inner) for inner in _within(equation)]

@@ -12,7 +12,8 @@ the units of f and x (Gill, Murray and Wright 1981, section 8.6; Dennis and Schn
 from 1/8 down by factors of 8 to that step and on to round-off, for functions that are not.
 
 Round-off is measured, not assumed: along three directions that change every entry by one relative amount, the values at
-equally spaced points near x scatter, and so does the derivative when x moves by an ulp or two.
+equally spaced points near x scatter, and so does the derivative when x moves by an ulp or two and v is multiplied by a number, which is divided out again. eps is that of the least
+precise values on the way from x to f(x): a part of f in half precision sets it for all.
 
 References: Gill, Murray and Wright (1981), Practical Optimization, section 8.6; Dennis and Schnabel (1996), Numerical Methods
 for Unconstrained Optimization and Nonlinear Equations, section 5.4, doi:10.1137/1.9781611971200.
@@ -20,7 +21,7 @@ for Unconstrained Optimization and Nonlinear Equations, section 5.4, doi:10.1137
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jopt import tree
 from jopt.autodiff.richardson import Line, noise_level
@@ -44,14 +46,20 @@ NOISE_POINTS = 8
 NOISE_SPACINGS = (1 / 2, 2 / 3, 5 / 6)
 # A point counts as t away if it is, to this relative error: rounding x + t v to its dtype moves it.
 OFF = 2.0**-6
+# The scatter of a derivative, in the largest of the moves that it makes there.
+MOVES = 3.0
 # Relative error that a derivative has from rounded steps which no change of x reveals, in eps.
 ROUNDED = 8.0
 # Points, so many ulps of x away, at which the derivative is taken again to see how it scatters.
 NUDGES = (-2.0, 2.0)
 
 
+# Factors that the direction has there, divided out again: in exact arithmetic a derivative is linear.
+FACTORS = (1.1, 0.9)
+
+
 class Quantity(NamedTuple):
-    """What is checked. Both functions are defined in a module, so that one program serves every check of one f.
+    """What is checked.
 
     Attributes:
       value: `(f, x, weights) -> array of shape (m,)`.
@@ -84,9 +92,9 @@ class Samples(NamedTuple):
     Attributes:
       line: values at the steps, with fields of shape (d, m, K) and (d, m).
       derivative: by automatic differentiation, shape (d, m).
-      scatter: how much that moves with x moved by an ulp or two, shape (d, m).
+      scatter: how much that moves with x moved by an ulp or two and v multiplied by a number, shape (d, m).
       noise: bound on the random part of the values, shape (m,).
-      eps: the machine epsilon of the values and of x, whichever is larger.
+      eps: the relative error of the values, as given.
       pick: index of the step nearest to eps^(1/3).
       steps: the steps, shape (K,).
     """
@@ -116,7 +124,7 @@ def units(x: Params, scale: float | None) -> np.ndarray:
         rows.append((np.maximum(size, usual or 1.0), size))
     absolute, relative = (np.concatenate(part) for part in zip(*rows, strict=True))
     relative = relative if relative.any() else absolute
-    return np.stack([_power_of_two(absolute), _power_of_two(relative)])
+    return np.stack([power_of_two(absolute), power_of_two(relative)])
 
 
 def coordinates(count: int) -> Directions:
@@ -140,39 +148,73 @@ def step_ladder(eps: float) -> tuple[np.ndarray, int]:
     return steps, int(np.abs(np.log(steps) - math.log(eps) / 3).argmin())
 
 
+def fresh(f: Any) -> Any:
+    """Return f as a function that no cache knows; what cannot be called as it is.
+
+    JAX keeps programs by function. What f calls may have been defined anew since, with a right rule for a wrong one: a
+    public function that traces f does so anew.
+    """
+    return (lambda x: f(x)) if callable(f) else f
+
+
+def precision(f: Callable[..., Any], x: Params) -> float:
+    """Return the machine epsilon of the least precise values that f(x) is made of, x and f(x) among them."""
+    program = jax.make_jaxpr(f)(x).jaxpr
+    return max((float(jnp.finfo(dtype).eps) for dtype in _dtypes(program)), default=tree.coarsest_eps(x))
+
+
+def _dtypes(program: Jaxpr) -> set[Any]:
+    """Return the floating dtypes in a program and all that it calls."""
+    values = [*program.invars, *(v for equation in program.eqns for v in equation.outvars), *program.outvars]
+    found = {dtype for v in values if jnp.issubdtype(dtype := getattr(v.aval, "dtype", jnp.int32), jnp.floating)}
+    for equation in program.eqns:
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda a: isinstance(a, (ClosedJaxpr, Jaxpr))):
+            if isinstance(inner, (ClosedJaxpr, Jaxpr)):
+                found |= _dtypes(inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner)
+    return found
+
+
+def evaluator(quantity: Quantity, f: Callable[..., Any], batch: int | None) -> Callable[..., Any]:
+    """Return the program that `sample` runs: compiled once for all samples of so many directions.
+
+    Args:
+      quantity: what is checked.
+      f: the user's function.
+      batch: trial points evaluated at once; None: one after another, without `vmap`.
+    """
+    return jax.jit(lambda *points: _evaluated(quantity, f, batch, *points))
+
+
 def sample(
-    quantity: Quantity,
-    f: Callable[..., Any],
+    evaluate: Callable[..., Any],
     x: Params,
     weights: Any,
     directions: Directions,
     scales: np.ndarray,
     signs: np.ndarray,
-    batch: int | None,
+    eps: float,
 ) -> Samples:
     """Evaluate a quantity and its derivative at all points that a check needs, in one program.
 
     Args:
-      quantity: what is checked.
-      f: the user's function, hashable.
+      evaluate: the program, from `evaluator`.
       x: a tree of floating arrays, at least one entry.
       weights: a tree like f(x).
       directions: where to go.
       scales: the units, from `units`.
       signs: rows of signs, from `random_signs`.
-      batch: trial points evaluated at once; None: one after another, without `vmap`.
+      eps: the relative error of the values, from `precision`.
     """
-    eps = max(tree.coarsest_eps(x), tree.coarsest_eps(weights))
     wide = tree.scalar_dtype(x)
     steps, pick = step_ladder(float(jnp.finfo(wide).eps))
     noisy = _noise_directions(scales.shape[1])
     every = Directions(*(np.concatenate(pair) for pair in zip(noisy, directions, strict=True)))
     points = 2 * len(steps) + 1
     ladder = np.concatenate([steps, -steps, [0.0]])
-    near = _noise_points(points, float(jnp.finfo(wide).eps))
+    near = _noise_points(points, eps)
     trials = np.stack([*[near] * NOISE_DIRECTIONS, *[ladder] * len(directions.low)]).astype(wide)
-    nudges = (eps * np.array([0.0, *NUDGES, *NUDGES])).astype(wide)
-    made = _evaluated(quantity, f, x, weights, every, trials, nudges, scales.astype(wide), signs, batch)
+    nudges = np.array([[0.0, 1.0], *itertools.product(NUDGES, FACTORS)]) * [eps, 1.0]
+    made = evaluate(x, weights, every, trials, nudges.astype(wide), scales.astype(wide), signs)
     values, gone, derivatives = (np.asarray(array, np.float64) for array in made)
     return _samples(values, gone, derivatives, steps, eps, pick)
 
@@ -191,14 +233,14 @@ def _samples(
     there, nearby = derivatives[0, NOISE_DIRECTIONS:], derivatives[1:, NOISE_DIRECTIONS:]
     with np.errstate(all="ignore"):
         moved = np.abs(nearby - there)
-    scatter = np.where(np.isfinite(moved), moved, 0.0).max(axis=0) + ROUNDED * eps * np.abs(there)
+    scatter = MOVES * np.where(np.isfinite(moved), moved, 0.0).max(axis=0) + ROUNDED * eps * np.abs(there)
     return Samples(line, there, scatter, noise, eps, pick, steps)
 
 
-@functools.partial(jax.jit, static_argnames=("quantity", "f", "batch"))
 def _evaluated(
     quantity: Quantity,
     f: Callable[..., Any],
+    batch: int | None,
     x: Params,
     weights: Any,
     directions: Directions,
@@ -206,7 +248,6 @@ def _evaluated(
     nudges: Any,
     scales: Any,
     signs: Any,
-    batch: int | None,
 ) -> Any:
     """Return values (d, B, m), distances gone (d, B) and derivatives (nudges, d, m)."""
     vector, unravel = tree.ravel(x)
@@ -223,14 +264,14 @@ def _evaluated(
         return jax.lax.map(value, at[1], batch_size=batch)
 
     def derivative(at: tuple[jax.Array, jax.Array]) -> Any:
-        nudge, k = at
+        (nudge, factor), k = at
         first = Directions(*(jnp.asarray(field)[k] for field in directions))
         product = quantity.derivative(f, unravel(vector + nudge * direction(first, scales, signs)), weights)
-        return jax.lax.map(lambda one: product(unravel(direction(one, scales, signs))), directions)
+        return jax.lax.map(lambda one: product(unravel(factor * direction(one, scales, signs))) / factor, directions)
 
     values, gone = jax.lax.map(line, (directions, trials))
-    # The first two noise directions, there and back, after the point itself.
-    return values, gone, jax.lax.map(derivative, (nudges, jnp.asarray([0, 0, 0, 1, 1], jnp.int32)))
+    # After the point itself the first two noise directions, in turn, there and back.
+    return values, gone, jax.lax.map(derivative, (nudges, jnp.asarray([0, 0, 1, 1, 0], jnp.int32)))
 
 
 def direction(one: Directions, scales: jax.Array, signs: jax.Array) -> jax.Array:
@@ -258,11 +299,11 @@ def _noise_directions(count: int) -> Directions:
 def _noise_points(count: int, eps: float) -> np.ndarray:
     """Return `count` steps: a row of equally spaced points about 0 for each spacing, and zeros."""
     index = np.arange(NOISE_POINTS) - NOISE_POINTS // 2
-    rows = [index * _power_of_two(eps**power) for power in NOISE_SPACINGS]
+    rows = [index * power_of_two(eps**power) for power in NOISE_SPACINGS]
     return np.concatenate([*rows, np.zeros(count - NOISE_POINTS * len(rows))])
 
 
-def _power_of_two(size: Any) -> np.ndarray:
+def power_of_two(size: Any) -> np.ndarray:
     """Return the powers of two next to positive numbers, zero for zero."""
     with np.errstate(divide="ignore"):
         return np.where(np.greater(size, 0), np.exp2(np.round(np.log2(size))), 0.0)

@@ -100,8 +100,12 @@ class Expression:
 
         Raises:
           ValueError: if t has another shape.
+          TypeError: if t is complex.
         """
         t = jnp.asarray(t)
+        if jnp.issubdtype(t.dtype, jnp.complexfloating):
+            msg = f"parse: t must be real numbers, got {t.dtype}{list(t.shape)}."
+            raise TypeError(msg)
         t = t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(float)
         if t.ndim != 1 or t.shape[0] < self.size:
             msg = f"parse: t must be a vector of at least {self.size} entries, got shape {t.shape}."
@@ -215,11 +219,23 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
                 return self.step(node, _neg if isinstance(sign, ast.USub) else _pos, [self.read(operand, depth + 1)])
             case ast.BinOp(op=op) if type(op) in OPERATORS:
-                operands = [self.read(node.left, depth + 1), self.read(node.right, depth + 1)]
-                return self.step(node, _ARITHMETIC[OPERATORS[type(op)]], operands)
+                return self.chain(node, depth)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
                 return self.call(node, name, args, depth)
         raise _refusal(self.text, node, "a number, t1, t2, ..., pi, e, arithmetic or a call of an elementary function")
+
+    def chain(self, node: ast.BinOp, depth: int) -> Any:
+        """Read a + b + c + ..., which the grammar nests to the left, from its first term on: it is flat to who writes it."""
+        chain: list[ast.BinOp] = []
+        first: ast.expr = node
+        while isinstance(first, ast.BinOp) and type(first.op) in OPERATORS:
+            chain.append(first)
+            first = first.left
+        value = self.read(first, depth + 1)
+        for part in reversed(chain):
+            operands = [value, self.read(part.right, depth + 1)]
+            value = self.step(part, _ARITHMETIC[OPERATORS[type(part.op)]], operands)
+        return value
 
     def name(self, node: ast.AST, name: str) -> Any:
         if name in CONSTANTS:

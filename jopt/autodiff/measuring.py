@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from jopt import report
 from jopt.autodiff.costs import count_operations
 
 REFUSALS = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function has no rule for a mode: of these a row keeps the reason."""
+
+_RULELESS = "'custom_lin'"  # JAX's name, in its message, for what is left of a `jax.custom_vjp` that was differentiated
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 THOUSAND = 1000
@@ -49,6 +53,18 @@ class CostRow(NamedTuple):
     note: str = ""
 
 
+class Limits(NamedTuple):
+    """Up to what a program is run.
+
+    Attributes:
+      operations: counted.
+      bytes: of temporary arrays and outputs, as the compiler plans them.
+    """
+
+    operations: float
+    bytes: float
+
+
 class CostTable(NamedTuple):
     """Costs side by side; it prints as a table, and `jopt.viz.cost_bars` draws it.
 
@@ -67,14 +83,10 @@ class CostTable(NamedTuple):
     def __repr__(self) -> str:
         header = ("", "operations", "x function", "peak memory", "compile s", "run s", "x function")
         unit = self.rows[0].run_s if self.rows else None
-        cells = [header, *(_cells(row, unit) for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [f"{self.title}; {self.device}, jax {self.version}"]
-        for k, row in enumerate(cells):
-            padded = (c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-            lines.append("  ".join(padded).rstrip())
-            lines += ["-" * (sum(widths) + 2 * (len(widths) - 1))] if k == 0 else []
-        return "\n".join([*lines, *(f"{row.name}: {row.note}" for row in self.rows if row.note)])
+        top, *lines = report.columns(header, [_cells(row, unit) for row in self.rows])
+        title = f"{self.title}; {self.device}, jax {self.version}"
+        notes = (f"{row.name}: {row.note}" for row in self.rows if row.note)
+        return "\n".join([title, top, "-" * len(top), *lines, *notes])
 
     __str__ = __repr__
 
@@ -96,7 +108,11 @@ class CostTable(NamedTuple):
 
 
 def compared(
-    title: str, programs: Mapping[str, Callable[..., Any]], args: tuple[Any, ...], repeats: int, limit: float
+    title: str,
+    programs: Mapping[str, Callable[..., Any]],
+    args: tuple[Any, ...],
+    repeats: int,
+    limits: Limits,
 ) -> CostTable:
     """Return the costs of programs of the same arguments.
 
@@ -105,34 +121,48 @@ def compared(
       programs: by name; the first is the unit of the others, and raises if it cannot be run.
       args: trees of arrays.
       repeats: runs whose median is kept, >= 1.
-      limit: operations up to which a program is run; one that has more is compiled only.
+      limits: up to which a program is run; one beyond them is compiled only.
 
     Returns:
-      A `CostTable`.
+      A `CostTable`. A program that JAX refuses, or cannot compile or run for want of memory, has a row with the reason.
     """
     rows: list[CostRow] = []
     for name, program in programs.items():
         try:
-            row = _measured(name, program, args, repeats, limit)
-        except REFUSALS as error:
+            row = _measured(name, program, args, repeats, limits)
+        except (*REFUSALS, jax.errors.JaxRuntimeError) as error:
             if not rows:
                 raise
-            row = CostRow(name, note=(str(error).strip().splitlines() or [type(error).__name__])[0])
+            row = CostRow(name, note=reason(error))
         unit = rows[0].operations if rows else row.operations
         rows.append(row._replace(multiple=row.operations / unit if unit and row.operations is not None else None))
-    return CostTable(title, device_name(), jax.__version__, tuple(rows))
+    return CostTable(title, device_name(args), jax.__version__, tuple(rows))
 
 
-def _measured(name: str, program: Callable[..., Any], args: tuple[Any, ...], repeats: int, limit: float) -> CostRow:
+def reason(error: Exception) -> str:
+    """Return in a line why JAX refused a program."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if _RULELESS in line:
+        return f"forward mode through a jax.custom_vjp, which has a rule for reverse mode alone ({line})"
+    return line
+
+
+def _measured(name: str, program: Callable[..., Any], args: tuple[Any, ...], repeats: int, limits: Limits) -> CostRow:
     count = count_operations(program, *args)
     start = time.perf_counter()
     compiled = jax.jit(lambda *args: program(*args)).lower(*args).compile()  # a new function: nothing is remembered
     compile_s = time.perf_counter() - start
-    if count.total > limit:
-        note = f"not run: {text(count.total)} operations are more than the limit of {text(limit)}"
-        return CostRow(name, count.total, count.loops, None, peak_bytes(compiled), compile_s, None, note)
-    run_s = seconds(compiled, args, repeats)
-    return CostRow(name, count.total, count.loops, None, peak_bytes(compiled), compile_s, run_s)
+    row = CostRow(name, count.total, count.loops, None, peak_bytes(compiled), compile_s)
+    if count.total > limits.operations:
+        most = text(limits.operations)
+        return row._replace(note=f"not run: {text(count.total)} operations are more than the limit of {most}")
+    if row.peak_bytes is not None and row.peak_bytes > limits.bytes:
+        most = size_text(limits.bytes)
+        return row._replace(note=f"not run: {size_text(row.peak_bytes)} of memory are more than the limit of {most}")
+    try:
+        return row._replace(run_s=seconds(compiled, args, repeats))
+    except jax.errors.JaxRuntimeError as error:
+        return row._replace(note=f"not run to its end: {reason(error)}")
 
 
 def seconds(run: Callable[..., Any], args: Iterable[Any], repeats: int) -> float:
@@ -155,10 +185,13 @@ def peak_bytes(compiled: Any) -> int | None:
         return None
 
 
-def device_name() -> str:
-    """Return what JAX says of the default device."""
-    device = jax.devices()[0]
-    return device.platform if device.platform == device.device_kind else f"{device.platform} ({device.device_kind})"
+def device_name(args: Any) -> str:
+    """Return what JAX says of the device that a program of these arguments runs on, and of how many where it is several."""
+    entry = jnp.ravel(jax.tree.leaves(args)[0])[:1]  # computed where such a program is
+    devices = sorted(entry.devices(), key=lambda device: device.id)
+    platform, kind = devices[0].platform, devices[0].device_kind
+    several = f" x {len(devices)}" if len(devices) > 1 else ""
+    return (platform if platform == kind else f"{platform} ({kind})") + several
 
 
 def text(number: float) -> str:

@@ -17,6 +17,7 @@ Reference: Griewank and Walther (2008), Evaluating Derivatives, chapters 3 and 4
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,7 @@ def jvp(f: Function, x: Params, v: Params) -> Any:
       True
     """
     x, _ = checked("jvp", f, x)
-    return jax.jvp(f, (x,), (_like("jvp", "v", v, "x", x),))[1]
+    return jax.jvp(f, (x,), (_tree_like("jvp", "v", v, "x", x),))[1]
 
 
 def vjp(f: Function, x: Params, w: Any) -> Params:
@@ -93,7 +94,7 @@ def vjp(f: Function, x: Params, w: Any) -> Params:
       True
     """
     x, y = checked("vjp", f, x)
-    return jax.vjp(f, x)[1](_like("vjp", "w", w, "f(x)", y))[0]
+    return jax.vjp(f, x)[1](_tree_like("vjp", "w", w, "f(x)", y))[0]
 
 
 def gradient(f: Function, x: Params) -> Params:
@@ -185,9 +186,11 @@ def jacobian(f: Function, x: Params, *, mode: str = "auto") -> Any:
     """
     validate.choice("jacobian", "mode", mode, ("auto", "forward", "reverse"))
     x, y = checked("jacobian", f, x)
+    if not jax.tree.leaves(x) or not jax.tree.leaves(y):
+        return jax.tree.map(lambda _: x, y)  # trees without leaves
     if mode == "auto":
         mode = "forward" if tree.size(x) <= tree.size(y) else "reverse"
-    return (_by_columns if mode == "forward" else _by_rows)(f, x, y)
+    return _by_columns(f, x) if mode == "forward" else _by_rows(f, x, y)
 
 
 def hessian(f: Function, x: Params, *, mode: str = "auto") -> Any:
@@ -221,16 +224,17 @@ def hessian(f: Function, x: Params, *, mode: str = "auto") -> Any:
     x = tree.as_parameters("hessian", "x", x)
     objective = scalar_function("hessian", f, (), False, "f")
     jax.eval_shape(objective, x)  # its errors name this function
+    if not jax.tree.leaves(x):
+        return x
     if mode == "auto":
         mode = "forward-over-forward" if tree.size(x) == 1 else "forward-over-reverse"
     if mode == "forward-over-forward":
 
         def first(x: Params) -> Params:
-            return tree.cast(_by_columns(lambda x: objective(x)[0], x, jnp.zeros(())), x)
+            return tree.cast(_by_columns(lambda x: objective(x)[0], x), x)
 
-        return _by_columns(first, x, x)
-    columns = jax.vmap(hvp(f, x, mode=mode))(basis(x))
-    return jax.tree.map(lambda column: _cut(jnp.moveaxis(column, 0, -1), x), columns)
+        return _by_columns(first, x)
+    return _columns(hvp(f, x, mode=mode), x)
 
 
 def checked(function: str, f: Function, x: Params) -> tuple[Params, Any]:
@@ -243,7 +247,7 @@ def checked(function: str, f: Function, x: Params) -> tuple[Params, Any]:
         msg = f"{function}: f must be a function of one tree, got {type(f).__name__}."
         raise TypeError(msg)
     x = tree.as_parameters(function, "x", x)
-    y = jax.eval_shape(f, x)
+    y = jax.eval_shape(lambda x: f(x), x)  # a function of its own, which JAX traces anew
     for path, leaf in jax.tree_util.tree_leaves_with_path(y):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             where = f"f(x){jax.tree_util.keystr(path)}"
@@ -263,36 +267,41 @@ def _unit(like: Any, k: int) -> Any:
     return unravel(vector.at[k].set(1))
 
 
-def _by_columns(f: Function, x: Params, y: Any) -> Any:
-    del y
-    columns = jax.vmap(lambda v: jax.jvp(f, (x,), (v,))[1])(basis(x))
+def _by_columns(f: Function, x: Params) -> Any:
+    return _columns(lambda v: jax.jvp(f, (x,), (v,))[1], x)
+
+
+def _columns(product: Function, x: Params) -> Any:
+    """Return the blocks of the matrix whose products with trees like x are given."""
+    columns = jax.vmap(product)(basis(x))
     return jax.tree.map(lambda column: _cut(jnp.moveaxis(column, 0, -1), x), columns)
 
 
 def _by_rows(f: Function, x: Params, y: Any) -> Any:
     pullback = jax.vjp(f, x)[1]
     rows = jax.vmap(lambda w: tree.ravel(pullback(w)[0])[0])(basis(y))  # shape (m, n)
-    leaves, structure = jax.tree.flatten(y)
-    starts = [sum(leaf.size for leaf in leaves[:k]) for k in range(len(leaves))]
     blocks = [
-        _cut(rows[start : start + leaf.size].reshape(*leaf.shape, rows.shape[1]).astype(leaf.dtype), x)
-        for start, leaf in zip(starts, leaves, strict=True)
+        _cut(rows[a:b].reshape(*leaf.shape, rows.shape[1]).astype(leaf.dtype), x)
+        for (a, b), leaf in zip(_ranges(y), jax.tree.leaves(y), strict=True)
     ]
-    return structure.unflatten(blocks)
+    return jax.tree.structure(y).unflatten(blocks)
 
 
 def _cut(rows: jax.Array, x: Params) -> Params:
     """Return the last axis, which counts the entries of x, as a tree like x."""
     leaves, structure = jax.tree.flatten(x)
-    ends = [0]
-    for leaf in leaves:
-        ends.append(ends[-1] + leaf.size)
     outer = rows.shape[:-1]
-    parts = [rows[..., a:b].reshape(*outer, *leaf.shape) for a, b, leaf in zip(ends, ends[1:], leaves, strict=False)]
-    return structure.unflatten(parts)
+    ranges = zip(_ranges(x), leaves, strict=True)
+    return structure.unflatten([rows[..., a:b].reshape(*outer, *leaf.shape) for (a, b), leaf in ranges])
 
 
-def _like(function: str, argument: str, given: Any, reference: str, like: Any) -> Any:
+def _ranges(like: Any) -> list[tuple[int, int]]:
+    """Return for each leaf of a tree the first of its entries and the one past its last, counted over the tree."""
+    ends = itertools.accumulate((leaf.size for leaf in jax.tree.leaves(like)), initial=0)
+    return list(itertools.pairwise(ends))
+
+
+def _tree_like(function: str, argument: str, given: Any, reference: str, like: Any) -> Any:
     given = tree.as_parameters(function, argument, given)
     tree.check_like(function, argument, given, reference, like)
     return jax.tree.map(lambda a, b: a.astype(b.dtype), given, like)

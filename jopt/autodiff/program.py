@@ -9,12 +9,15 @@ they are made, array constants const1, const2, ..., and numbers by themselves. N
   `jax.custom_vjp`) and a checkpointed call are always one operation.
 - Control flow (scan, while, cond) is one operation; `bodies` gives the programs within.
 - Operations that only move numbers (static indices, reshapes, broadcasts, changes between floating dtypes) can fold:
-  their values are then called after what they show, `t[1]` or `a3`, and take up no number.
+  their values are then called after what they show, `t[1]` or `a3.reshape(2, 3)`, and take up no number. The name of a
+  value has the value's shape up to what NumPy's broadcasting adds.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,10 +26,11 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from jopt import validate
+from jopt.report import DIGITS
 
 CALLS = ("open", "closed")
+TEMPLATES = 512  # programs kept for `as_function`, of a few hundred bytes each
 LETTERS = "abdefgh"  # of the intermediate values, by the depth of nesting
-DIGITS = 7
 MOVES = ("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy", "copy_p")  # operations that keep every number
 
 
@@ -53,11 +57,13 @@ class View(NamedTuple):
 
     Attributes:
       base: the index in `Program.values` of the value that it shows.
+      shape: of its name; the value is that, or broadcast from that as NumPy does.
       ranges: per axis of the base (first, past the last), empty where it is no block of the base as it stands.
       squeezed: the axes of the base that are left out.
     """
 
     base: int
+    shape: tuple[int, ...]
     ranges: tuple[tuple[int, int], ...] = ()
     squeezed: tuple[int, ...] = ()
 
@@ -173,7 +179,8 @@ def trace(f: Callable[[Any], Any], x: Any, *, calls: str = "open", fold: bool = 
     """
     validate.choice("trace", "calls", calls, CALLS)
     validate.flag("trace", "fold", fold)
-    closed, shape = jax.make_jaxpr(f, return_shape=True)(x)
+    # JAX keeps what it traced by the function itself; one of its own is traced anew, as what f calls may have changed.
+    closed, shape = jax.make_jaxpr(lambda x: f(x), return_shape=True)(x)
     root = parameter_name(f)
     names = [root + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(x)]
     entries = tuple(getattr(f, "entry_names", ())) if len(names) == 1 else ()
@@ -206,9 +213,9 @@ def bodies(operation: Operation) -> dict[str, ClosedJaxpr]:
 
 def as_function(equation: JaxprEqn) -> Callable[..., list[Any]]:
     """Return an equation as a function from one value for each operand, used twice or not, to the list of its outputs."""
-    template = _like(equation.invars, len(equation.outvars))
+    template = _variables(equation.invars, len(equation.outvars))
     operands: list[Any] = list(template.invars)
-    outputs = _like(equation.outvars, 0).invars
+    outputs = _variables(equation.outvars, 0).invars
     single = template.replace(outvars=outputs, eqns=[equation.replace(invars=operands, outvars=outputs)])
     return jaxpr_as_fun(ClosedJaxpr(single, []))
 
@@ -244,9 +251,19 @@ def name_of(equation: JaxprEqn, kind: str) -> str:
     return str(called or equation.primitive.name)
 
 
-def _like(variables: Sequence[Any], outputs: int) -> Jaxpr:
+def as_text(number: Any) -> str:
+    """Return a Python number as text; floating ones with seven digits."""
+    return f"{number:.{DIGITS}g}" if isinstance(number, (float, complex)) else str(number)
+
+
+def _variables(variables: Sequence[Any], outputs: int) -> Jaxpr:
     """Return a program with new inputs like some variables, and so many outputs: JAX makes no variables otherwise."""
-    return jax.make_jaxpr(lambda *_: [0] * outputs)(*(v.aval for v in variables)).jaxpr
+    return _template(tuple(v.aval for v in variables), outputs)
+
+
+@functools.lru_cache(maxsize=TEMPLATES)
+def _template(avals: tuple[Any, ...], outputs: int) -> Jaxpr:
+    return jax.make_jaxpr(lambda *_: [0] * outputs)(*avals).jaxpr
 
 
 class _Writer:
@@ -312,8 +329,10 @@ class _Writer:
         return len(self.values) - 1
 
     def constant(self, variable: Any, content: Any) -> int:
-        if jnp.ndim(content) == 0 and not jnp.issubdtype(variable.aval.dtype, jax.dtypes.extended):
-            return self.add(Value(_literal(jnp.asarray(content).item()), "literal", variable.aval, content))
+        if not jnp.issubdtype(variable.aval.dtype, jax.dtypes.extended):
+            content = jnp.asarray(content, variable.aval.dtype)  # a Python number, too
+            if content.ndim == 0:
+                return self.add(Value(as_text(content.item()), "literal", variable.aval, content))
         self.constants += 1
         return self.add(Value(f"const{self.constants}", "constant", variable.aval, content))
 
@@ -323,20 +342,27 @@ class _Writer:
         moves = name in (*MOVES, "slice", "convert_element_type") and len(operands) == 1
         if not moves or (name == "convert_element_type" and not _floats(equation)):
             return None
-        operand = self.values[operands[0]]
-        earlier = operand.view or View(operands[0])
+        result: Any = equation.outvars[0].aval
+        operand, made = self.values[operands[0]], result.shape
+        earlier = operand.view or View(operands[0], operand.aval.shape)
+        base, whole = self.values[earlier.base].aval.shape, earlier.shape == operand.aval.shape
         if name == "slice":
-            if earlier.ranges or (operand.view and operand.aval.shape != self.values[earlier.base].aval.shape):
-                return None
-            if any(stride != 1 for stride in params["strides"] or ()):
-                return None
-            return View(earlier.base, tuple(zip(params["start_indices"], params["limit_indices"], strict=True)))
+            if earlier.ranges or not whole or earlier.shape != base or any(s != 1 for s in params["strides"] or ()):
+                return earlier if made == operand.aval.shape and not params["strides"] else None
+            ranges = tuple(zip(params["start_indices"], params["limit_indices"], strict=True))
+            return earlier._replace(ranges=ranges, shape=made)
         left = [axis for axis in range(len(earlier.ranges)) if axis not in earlier.squeezed]
-        block = tuple(last - first for first, last in (earlier.ranges[axis] for axis in left))
-        if name == "squeeze" and left and block == operand.aval.shape:
+        block = _block(earlier, base)
+        if name == "squeeze" and left and whole and earlier.shape == block:
             dropped = (left[i] for i in params["dimensions"])
-            return earlier._replace(squeezed=tuple(sorted((*earlier.squeezed, *dropped))))
-        return earlier
+            return earlier._replace(squeezed=tuple(sorted((*earlier.squeezed, *dropped))), shape=made)
+        if name == "broadcast_in_dim":
+            axes = params["broadcast_dimensions"]
+            if axes != tuple(range(len(made) - len(axes), len(made))):
+                made = tuple(operand.aval.shape[axes.index(i)] if i in axes else 1 for i in range(len(made)))
+            else:  # NumPy broadcasts so, too
+                made = earlier.shape
+        return _reshaped(earlier, made, block, whole)
 
     def label(self, view: View) -> str:
         """Return a view as Python writes it: `t[1]`, `a3[0, 2:4]`."""
@@ -350,11 +376,31 @@ class _Writer:
         ]
         while parts and parts[-1] == ":":
             parts.pop()
-        return f"{base.name}[{', '.join(parts)}]" if parts else base.name
+        name = f"{base.name}[{', '.join(parts)}]" if parts else base.name
+        shape = ", ".join(map(str, view.shape))
+        return name if view.shape == _block(view, base.aval.shape) else f"{name}.reshape({shape})"
 
 
-def _literal(number: Any) -> str:
-    return f"{number:.{DIGITS}g}" if isinstance(number, (float, complex)) else str(number)
+def _block(view: View, base: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of what a view reads off its base, as it stands there."""
+    if not view.ranges:
+        return base
+    return tuple(last - first for axis, (first, last) in enumerate(view.ranges) if axis not in view.squeezed)
+
+
+def _reshaped(view: View, shape: tuple[int, ...], block: tuple[int, ...], whole: bool) -> View | None:
+    """Return a view in another shape, None where it is broadcast before. Axes in front of size one need no word."""
+    if math.prod(view.shape) == 1 or without_ones(shape) == without_ones(view.shape):
+        return view
+    if not whole:
+        return None
+    return view._replace(shape=block if without_ones(shape) == without_ones(block) else shape)
+
+
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without the axes of size one in front."""
+    first = next((axis for axis, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
 
 
 def _floats(equation: JaxprEqn) -> bool:

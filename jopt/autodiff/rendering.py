@@ -11,12 +11,12 @@ import html as _html
 import re
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jopt.autodiff.program import Operation, Program
+from jopt.autodiff.program import Operation, Program, Value, as_text, without_ones
 
-DIGITS = 7  # significant digits
 SHORT = 4  # entries up to which a vector is written out
 FIRST = 3  # entries shown of longer arrays
 
@@ -47,7 +47,8 @@ class Grid(NamedTuple):
 
 def formula(program: Program, operation: Operation) -> str:
     """Return an operation on the names of its operands, in Python's notation."""
-    names = [program.values[i].name for i in operation.inputs]
+    made = operation.equation.outvars[0].aval if len(operation.outputs) == 1 else None
+    names = [_operand(program.values[i], made) for i in operation.inputs]
     params = operation.equation.params
     plain = operation.kind == "primitive"
     if plain and operation.name in INFIX and len(names) == 2:
@@ -62,20 +63,30 @@ def formula(program: Program, operation: Operation) -> str:
     return f"{operation.name}({', '.join([*names, *settings])})"
 
 
+def _operand(value: Value, made: Any) -> str:
+    """Return the name of an operand; a broadcast is said where the shape of the result does not say it."""
+    shape = value.aval.shape
+    same = value.view is None or without_ones(value.view.shape) == without_ones(shape)
+    if same or (made is not None and made.shape == shape):
+        return value.name
+    return f"broadcast_to({value.name}, {shape})"
+
+
 def number(value: Any) -> str:
     """Return a number or an abridged array as text, "-" for None."""
     if value is None:
         return "-"
-    array = (
-        np.asarray(value) if not jnp.issubdtype(jnp.result_type(value), jnp.bfloat16) else np.asarray(value, np.float32)
-    )
+    kind = jnp.result_type(value)
+    if jnp.issubdtype(kind, jax.dtypes.extended):  # random keys, whose numbers say nothing
+        return f"{kind}{list(jnp.shape(value))}"
+    array = np.asarray(value) if not jnp.issubdtype(kind, jnp.bfloat16) else np.asarray(value, np.float32)
     if array.ndim == 0:
-        return _scalar(array.item())
+        return as_text(array.item())
     entries = array.reshape(-1)
     if array.ndim == 1 and array.size <= SHORT:
-        return f"[{', '.join(_scalar(e.item()) for e in entries)}]"
-    shown = [_scalar(e.item()) for e in entries[:FIRST]] + (["..."] if array.size > FIRST else [])
-    return f"{jnp.result_type(value).name}{list(array.shape)} [{', '.join(shown)}]"
+        return f"[{', '.join(as_text(e.item()) for e in entries)}]"
+    shown = [as_text(e.item()) for e in entries[:FIRST]] + (["..."] if array.size > FIRST else [])
+    return f"{kind.name}{list(array.shape)} [{', '.join(shown)}]"
 
 
 def text(table: Any) -> str:
@@ -155,12 +166,6 @@ def _worth_showing(key: str, value: Any) -> bool:
 
 def _sum(contributions: Any) -> str:
     return " + ".join(f"{number(amount)} from {user}" for user, amount in contributions)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, (bool, int)):
-        return str(value)
-    return f"{value:.{DIGITS}g}" if isinstance(value, (float, complex)) else str(value)
 
 
 def _lines(grid: Grid) -> list[str]:

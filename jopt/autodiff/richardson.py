@@ -21,6 +21,7 @@ of smaller h_k (Lepskii's rule).
 
 At a kink at x itself the two one-sided differences keep their distance, J = (phi(h) + phi(-h) - 2 phi(0)) / h, while for a
 differentiable function J vanishes with h: a kink is where J stays, down to the smallest h at which noise would let it show.
+Noise larger than measured makes jumps too, but of any sign and growing as 1 / h.
 
 References: Richardson (1911), The approximate arithmetical solution by finite differences, doi:10.1098/rsta.1911.0009;
 Ridders (1982), Accurate computation of F'(x) and F'(x) F''(x), Adv. Eng. Softw. 4(2),
@@ -41,6 +42,8 @@ DEVIATIONS = 4.0
 VISIBLE = 8.0
 # The jump of a kink stays from step to step; that of |t|^p, 1 < p, falls as h^(p - 1), that of a smooth function as h.
 STAYS = 0.75
+# It keeps its sign and grows by less than this from step to step, that of |t|^p, 1/3 < p < 1, by 8^(1 - p); noise by about 8.
+GROWS = 4.0
 # Third differences of independent noise have this many times its standard deviation: 1 + 9 + 9 + 1 under the root.
 _THIRD = math.sqrt(20.0)
 # Half of normally distributed numbers are smaller than this many standard deviations.
@@ -201,14 +204,18 @@ def _kinks(
     """Return whether there is a kink at 0, and the one-sided differences that say so with their error bound."""
     centre = line.centre[:, None]
     right, left = (line.plus - centre) / line.up, (centre - line.minus) / line.down
-    jump = np.where(usable, np.abs(right - left), 0.0)
+    signed = np.where(usable, right - left, 0.0)
+    jump = np.abs(signed)
     slack = np.where(usable, 2 * level / np.minimum(line.up, line.down), np.inf)
     d, count = jump.shape
     rows = np.arange(d)
     seen = jump > VISIBLE * slack
     last = np.where(seen.any(axis=1), count - 1 - seen[:, ::-1].argmax(axis=1), 0)
     before, earlier = np.maximum(last - 1, 0), np.maximum(last - 2, 0)
-    stays = (jump[rows, last] >= STAYS * jump[rows, before]) & (jump[rows, before] >= STAYS * jump[rows, earlier])
+    stays = np.ones(d, bool)
+    for small, large in ((last, before), (before, earlier)):
+        quotient = signed[rows, small] / signed[rows, large]
+        stays &= (quotient >= STAYS) & (quotient <= GROWS)
     smaller = np.arange(count) > last[:, None]
     vanished = (smaller & (STAYS * jump[rows, last][:, None] > VISIBLE * slack)).any(axis=1)
     kink = seen[rows, last] & seen[rows, earlier] & (last >= 2) & stays & ~vanished

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Forward against reverse mode over sizes: n inputs, m outputs, and where forward overtakes reverse in cost.
+r"""Costs over sizes: forward against reverse mode, and where one overtakes the other; products with the Hessian.
 
 Forward mode takes n passes for a Jacobian and reverse mode m, so their costs are about a + b n and a + c m: equal along
-a line through the plane of the sizes. The sweep finds that line for a family of functions, by operations and by run time.
+a line through the plane of the sizes. `sweep` finds that line for a family of functions, by operations and by run time.
+`sweep_hvp` measures the compositions of the modes for one product H v, each a few times the cost of f whatever n, and
+forward over forward with its n passes.
 """
 
 from __future__ import annotations
@@ -14,15 +16,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jopt import tree, validate
+from jopt import report, tree, validate
+from jopt.autodiff.compositions import PRODUCTS, compare_hvp
 from jopt.autodiff.costs import count_operations
-from jopt.autodiff.measuring import device_name, seconds
-from jopt.autodiff.modes import sized
+from jopt.autodiff.measuring import CostTable, device_name, seconds
+from jopt.autodiff.modes import LIMIT, MEMORY_LIMIT, chosen_modes, sized
 from jopt.autodiff.products import jacobian
 
 SIZES = (1, 4, 16, 64, 256)
 Family = Callable[[int, int], tuple[Callable[[Any], Any], Any]]
 """(n, m) -> (f, x) with n entries in x and m in f(x)."""
+
+
+ScalarFamily = Callable[[int], tuple[Callable[[Any], Any], Any]]
+"""n -> (f, x) with n entries in x and a scalar f(x)."""
+
+
+class HvpCosts(NamedTuple):
+    """Costs of products with the Hessian by size; it prints table by table, and `jopt.viz.hvp_costs` draws it.
+
+    Attributes:
+      sizes: numbers of inputs n, ascending, shape (N,).
+      tables: what `jopt.autodiff.compare_hvp` measures at each.
+    """
+
+    sizes: tuple[int, ...]
+    tables: tuple[CostTable, ...]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.tables))
+
+    __str__ = __repr__
 
 
 class SizeSweep(NamedTuple):
@@ -50,8 +74,9 @@ class SizeSweep(NamedTuple):
 
     @property
     def operations_ratio(self) -> np.ndarray:
-        """Operations of forward over those of reverse mode, shape (M, N)."""
-        return self.forward_operations / self.reverse_operations
+        """Operations of forward over those of reverse mode, shape (M, N); NaN where neither has any, inf where reverse has none."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.forward_operations / self.reverse_operations
 
     @property
     def time_ratio(self) -> np.ndarray:
@@ -61,8 +86,8 @@ class SizeSweep(NamedTuple):
     def overtakes(self) -> dict[int, int | None]:
         """Return for each m the least n of the sweep at which forward mode has more operations, None where at none."""
         found: dict[int, int | None] = {}
-        for m, row in zip(self.sizes_out, self.operations_ratio, strict=True):
-            above = np.flatnonzero(row > 1)
+        for m, more in zip(self.sizes_out, self.forward_operations > self.reverse_operations, strict=True):
+            above = np.flatnonzero(more)
             found[int(m)] = int(self.sizes_in[above[0]]) if above.size else None
         return found
 
@@ -72,19 +97,22 @@ class SizeSweep(NamedTuple):
         rows = []
         for m, own, row in zip(self.sizes_out, self.overtakes().values(), self._cells(timed), strict=True):
             rows.append([str(m), *row, "nowhere" if own is None else f"from {own} inputs"])
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
         what = "operations" + (", run time" if timed else "")
         where = f"{self.device}, jax {self.version}"
-        return "\n".join([f"Jacobian: forward over reverse mode ({what}); {where}", *lines])
+        return "\n".join(
+            [f"Jacobian: forward over reverse mode ({what}); {where}", *report.columns(header, rows, left=())]
+        )
 
     __str__ = __repr__
 
     def _cells(self, timed: bool) -> list[list[str]]:
-        if not timed:
-            return [[f"{a:.2f}" for a in row] for row in self.operations_ratio]
-        pairs = zip(self.operations_ratio, self.time_ratio, strict=True)
-        return [[f"{a:.2f}, {b:.2f}" for a, b in zip(*rows, strict=True)] for rows in pairs]
+        figures = [self.operations_ratio, self.time_ratio] if timed else [self.operations_ratio]
+        rows = zip(*figures, strict=True)
+        return [[", ".join(map(_text, cell)) for cell in zip(*row, strict=True)] for row in rows]
+
+
+def _text(ratio: float) -> str:
+    return f"{ratio:.2f}" if np.isfinite(ratio) else "-"
 
 
 def sine_family(n: int, m: int) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
@@ -104,6 +132,22 @@ def sine_family(n: int, m: int) -> tuple[Callable[[jax.Array], jax.Array], jax.A
     matrix, x = random.standard_normal((m, n)) / np.sqrt(n), random.standard_normal(n)
     a = jnp.asarray(matrix, jnp.float32)
     return lambda x: jnp.sin(a @ x), jnp.asarray(x, jnp.float32)
+
+
+def sine_sum_family(n: int) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
+    """Return x -> the sum of sin(A x), with the square A and the x of `sine_family`.
+
+    Args:
+      n: inputs, >= 1.
+
+    Example:
+      >>> from jopt.autodiff.size_sweeps import sine_sum_family
+      >>> f, x = sine_sum_family(3)
+      >>> x.shape, f(x).shape
+      ((3,), ())
+    """
+    f, x = sine_family(n, n)
+    return lambda x: jnp.sum(f(x)), x
 
 
 def sweep(
@@ -143,29 +187,80 @@ def sweep(
     if not callable(family):
         msg = f"sweep: family must be a function (n, m) -> (f, x), got {type(family).__name__}."
         raise TypeError(msg)
+    device = ""
     counts, times = np.zeros((2, len(rows), len(columns))), np.full((2, len(rows), len(columns)), np.nan)
     for i, m in enumerate(rows):
         for j, n in enumerate(columns):
             f, x = _member(family, n, m)
+            device = device_name(x)
             for k, mode in enumerate(("forward", "reverse")):
                 program = _jacobian(f, mode)
                 counts[k, i, j] = count_operations(program, x).total
                 if timed:
                     times[k, i, j] = seconds(jax.jit(program), (x,), repeats)
     axes = np.array(columns), np.array(rows)
-    return SizeSweep(*axes, counts[0], counts[1], times[0], times[1], device_name(), jax.__version__)
+    return SizeSweep(*axes, counts[0], counts[1], times[0], times[1], device, jax.__version__)
+
+
+def sweep_hvp(
+    sizes: Iterable[int] = SIZES,
+    *,
+    family: ScalarFamily = sine_sum_family,
+    modes: Iterable[str] = PRODUCTS,
+    repeats: int = 5,
+    limit: float = LIMIT,
+    memory_limit: float = MEMORY_LIMIT,
+) -> HvpCosts:
+    """Measure the ways to one product of the Hessian with a vector over numbers of inputs.
+
+    Cost: for each size a compilation and `repeats` + 1 runs of the function, of its gradient and for each mode.
+
+    Args:
+      sizes: numbers of inputs n, each >= 1.
+      family: n -> (f, x) with n entries in x and a real scalar f(x).
+      modes: some of those of `jopt.autodiff.compare_hvp`.
+      repeats: runs whose median is kept, >= 1.
+      limit: operations up to which a row is run, > 0; one that has more is counted and compiled only.
+      memory_limit: bytes of temporary arrays and outputs up to which a row is run, > 0, where the backend tells them.
+
+    Returns:
+      An `HvpCosts`, its sizes ascending.
+
+    Raises:
+      TypeError: if `family` cannot be called, or `sizes` is no list of whole numbers.
+      ValueError: if `sizes` is empty, a size or `repeats` less than 1, a mode unknown, or the family's x has another size.
+
+    Example:
+      >>> from jopt.autodiff import sweep_hvp
+      >>> few, many = sweep_hvp([4, 32], modes=["reverse-over-reverse"], repeats=1).tables
+      >>> abs(many.row("reverse-over-reverse").multiple / few.row("reverse-over-reverse").multiple - 1) < 0.2
+      True
+    """
+    numbers, chosen = _sizes("sizes", sizes, "sweep_hvp"), chosen_modes("sweep_hvp", modes, PRODUCTS)
+    if not callable(family):
+        msg = f"sweep_hvp: family must be a function n -> (f, x), got {type(family).__name__}."
+        raise TypeError(msg)
+    tables = []
+    for n in numbers:
+        f, x = family(n)
+        table = compare_hvp(f, x, modes=chosen, repeats=repeats, limit=limit, memory_limit=memory_limit)
+        if tree.size(x) != n:
+            msg = f"sweep_hvp: family({n}) must have {n} inputs, got {tree.size(x)}."
+            raise ValueError(msg)
+        tables.append(table)
+    return HvpCosts(tuple(numbers), tuple(tables))
 
 
 def _jacobian(f: Callable[[Any], Any], mode: str) -> Callable[[Any], Any]:
     return lambda x: jacobian(f, x, mode=mode)
 
 
-def _sizes(argument: str, sizes: Any) -> list[int]:
+def _sizes(argument: str, sizes: Any, function: str = "sweep") -> list[int]:
     numbers = [
-        int(validate.integer("sweep", argument, size, low=1)) for size in validate.sequence("sweep", argument, sizes)
+        int(validate.integer(function, argument, size, low=1)) for size in validate.sequence(function, argument, sizes)
     ]
     if not numbers:
-        msg = f"sweep: {argument} must hold at least one size, got none."
+        msg = f"{function}: {argument} must hold at least one size, got none."
         raise ValueError(msg)
     return sorted(set(numbers))
 

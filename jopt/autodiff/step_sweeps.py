@@ -19,7 +19,6 @@ Optimization, section 8.1, doi:10.1007/978-0-387-40065-5.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,8 +27,9 @@ import jax
 import numpy as np
 
 from jopt import report, tree
+from jopt.autodiff.differences import fresh
 from jopt.curvature.hvp import scalar_function
-from jopt.types import Params, hashable
+from jopt.types import Params
 
 
 class StepSweep(NamedTuple):
@@ -82,7 +82,7 @@ def step_sweep(f: Callable[[Params], Any], x: Params, direction: Params) -> Step
 
     Raises:
       TypeError: if `f` cannot be called or does not return a real scalar, or a leaf of `x` or `direction` is not floating.
-      ValueError: if `direction` is no tree like `x`, zero or not finite.
+      ValueError: if `x` is empty, or `direction` is no tree like `x`, zero or not finite.
 
     Reference: Gill, Murray and Wright (1981), section 8.6.
 
@@ -96,6 +96,10 @@ def step_sweep(f: Callable[[Params], Any], x: Params, direction: Params) -> Step
     x = tree.as_parameters("step_sweep", "x", x)
     direction = tree.as_parameters("step_sweep", "direction", direction)
     tree.check_like("step_sweep", "direction", direction, "x", x)
+    if not tree.size(x):
+        msg = "step_sweep: x must hold at least one number, got none."
+        raise ValueError(msg)
+    f = fresh(f)
     objective = scalar_function("step_sweep", f, (), False, "f")
     eps = max(tree.coarsest_eps(x), tree.coarsest_eps(jax.eval_shape(f, x) if callable(f) else x))
     length, size = float(tree.max_abs(direction)), float(tree.max_abs(x))
@@ -106,14 +110,13 @@ def step_sweep(f: Callable[[Params], Any], x: Params, direction: Params) -> Step
     top = 2.0 ** round(math.log2((size if 0 < size < math.inf else 1.0) / length))
     steps = top * 2.0 ** -np.arange(round(-math.log2(eps)) + 5.0)
     wide = tree.scalar_dtype(x)
-    made = _along(hashable(f), x, direction, np.concatenate([steps, -steps, [0.0]]).astype(wide))
+    along = jax.jit(lambda *points: _along(objective, *points))
+    made = along(x, direction, np.concatenate([steps, -steps, [0.0]]).astype(wide))
     values, derivative = np.asarray(made[0], np.float64), float(made[1])
     return _swept(steps, values, derivative, eps / 2)
 
 
-@functools.partial(jax.jit, static_argnames=("f",))
-def _along(f: Callable[..., Any], x: Params, direction: Params, ts: Any) -> tuple[jax.Array, jax.Array]:
-    objective = scalar_function("step_sweep", f, (), False, "f")
+def _along(objective: Callable[..., Any], x: Params, direction: Params, ts: Any) -> tuple[jax.Array, jax.Array]:
     values = jax.lax.map(lambda t: objective(tree.axpy(t, direction, x))[0], ts)
     grad = jax.grad(objective, has_aux=True)(x)[0]
     return values, tree.vdot(grad, direction)

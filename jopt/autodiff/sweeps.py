@@ -21,9 +21,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jopt.autodiff.program import Operation, Program, as_function
+
+EVALUATIONS = 512
+"""Compiled operations that are kept, the latest; compiling is most of what a table costs, and tables are made again."""
+
+_EVALUATIONS: dict[tuple[Any, ...], Callable[..., list[Any]]] = {}
 
 WAYS = ("numbers", "constants", "steps")
 """How an operation and its rule are evaluated, which shows in the last bits: compiled, the numbers in the program handed
@@ -159,11 +165,47 @@ def _start(program: Program, x: Sequence[Any]) -> list[Any]:
 
 def _evaluation(operation: Operation, way: str) -> Callable[..., list[Any]]:
     """Return an operation as a function, evaluated in one of `WAYS`; JAX runs custom rules and checkpoints step by step."""
-    f, operands = as_function(operation.equation), operation.equation.invars
-    stepwise = operation.kind == "rule" or "prevent_cse" in operation.equation.params
-    if way == "steps" or stepwise or operation.equation.primitive.name in SINGLE:
+    equation = operation.equation
+    stepwise = operation.kind == "rule" or "prevent_cse" in equation.params
+    numbers = {k: _number(v) for k, v in enumerate(equation.invars) if isinstance(v, Literal) and _is_number(v)}
+    if way == "steps" or stepwise or equation.primitive.name in SINGLE:
+        way = "steps"
+    elif not numbers:
+        way = WAYS[0]  # the two compiled ways are the same
+    if operation.kind != "primitive" or any(map(_is_function, jax.tree.leaves(equation.params))):
+        return _made(equation, way, numbers)  # what a user wrote is not kept
+    try:
+        key = (way, *_identity(equation))
+        known = _EVALUATIONS.pop(key, None) or _made(equation, way, numbers)
+    except TypeError:  # settings that have no hash
+        return _made(equation, way, numbers)
+    _EVALUATIONS[key] = known  # the latest are at the end
+    if len(_EVALUATIONS) > EVALUATIONS:
+        del _EVALUATIONS[next(iter(_EVALUATIONS))]
+    return known
+
+
+def _is_function(setting: Any) -> bool:
+    return callable(setting) or isinstance(setting, (Jaxpr, ClosedJaxpr))
+
+
+def _identity(equation: JaxprEqn) -> tuple[Any, ...]:
+    """Return what an equation does, as far as it shows: its operation, settings, shapes and numbers."""
+    settings = tuple((key, type(value), value) for key, value in sorted(equation.params.items()))
+    operands = tuple((v.aval, _bits(v.val) if isinstance(v, Literal) else None) for v in equation.invars)
+    return equation.primitive, settings, operands, tuple(v.aval for v in equation.outvars), repr(equation.ctx)
+
+
+def _bits(number: Any) -> tuple[Any, ...]:
+    array = np.asarray(number)
+    return type(number), array.dtype, array.tobytes()
+
+
+def _made(equation: JaxprEqn, way: str, numbers: dict[int, Any]) -> Callable[..., list[Any]]:
+    """Return an equation as a function, evaluated in one of `WAYS`, with its floating numbers."""
+    f = as_function(equation)
+    if way == "steps":
         return f
-    numbers = {k: v.val for k, v in enumerate(operands) if isinstance(v, Literal) and _is_number(v.val)}
     convert = jax.lax.convert_element_type
 
     def constant(*given: Any) -> list[Any]:
@@ -176,8 +218,15 @@ def _evaluation(operation: Operation, way: str) -> Callable[..., list[Any]]:
     return lambda *given: compiled(*(x.item() if k in numbers else x for k, x in enumerate(given)))
 
 
-def _is_number(content: Any) -> bool:
-    return jnp.ndim(content) == 0 and hasattr(content, "dtype") and differentiable(content)
+def _is_number(literal: Literal) -> bool:
+    aval: Any = literal.aval
+    return jnp.ndim(literal.val) == 0 and jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def _number(literal: Literal) -> Any:
+    """Return a number of a program with its dtype."""
+    aval: Any = literal.aval
+    return literal.val if hasattr(literal.val, "dtype") else np.asarray(literal.val, aval.dtype)
 
 
 def _push(

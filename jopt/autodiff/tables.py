@@ -23,10 +23,11 @@ from jax.core import Tracer
 
 from jopt import tree, validate
 from jopt.autodiff import rendering
+from jopt.autodiff.agreement import agreeing
 from jopt.autodiff.layout import Layout, layout
 from jopt.autodiff.nesting import first_trip, last_trip
 from jopt.autodiff.program import CALLS, Program, nested, trace
-from jopt.autodiff.sweeps import WAYS, Forward, Reverse, differentiable, forward_sweep, reverse_sweep
+from jopt.autodiff.sweeps import Forward, Reverse, differentiable, forward_sweep, reverse_sweep
 
 
 class Row(NamedTuple):
@@ -127,7 +128,9 @@ def forward_table(f: Callable[[Any], Any], x: Any, v: Any, *, calls: str = "open
 
     Raises:
       ValueError: if `calls` is neither word or v is not like x.
-      TypeError: if x is traced, or f has a rule for reverse mode only (`jax.custom_vjp`).
+      TypeError: if f cannot be called, a leaf of x is no number or array or is traced, or f has a rule for reverse mode
+        only (`jax.custom_vjp`).
+      RuntimeError: if the table's numbers are not those of `jax.jvp` within rounding.
 
     Reference: Griewank and Walther (2008), table 3.4.
 
@@ -140,13 +143,17 @@ def forward_table(f: Callable[[Any], Any], x: Any, v: Any, *, calls: str = "open
       >>> bool(jnp.allclose(table.derivative, 0.5 * jnp.cos(1.0)))
       True
     """
-    x = _point("forward_table", x, calls, fold)
+    x = _point("forward_table", f, x, calls, fold)
     tree.check_like("forward_table", "v", v, "x", x)
     leaves, structure = jax.tree.flatten(x)
-    tangents = [_like(t, leaf) for t, leaf in zip(jax.tree.leaves(v), leaves, strict=True)]
+    tangents = [_typed(t, leaf) for t, leaf in zip(jax.tree.leaves(v), leaves, strict=True)]
     own = _own("forward_table", lambda: jax.jvp(f, (x,), (structure.unflatten(map(_instantiated, tangents, leaves)),)))
     program = trace(f, x, calls=calls, fold=fold)
-    return _agreeing(program, own, lambda way: _forward(program, forward_sweep(program, leaves, tangents, way)))
+
+    def make(leaves: list[Any], way: str) -> Table:
+        return _forward(program, forward_sweep(program, leaves, tangents, way))
+
+    return agreeing("forward_table", program, leaves, own, make)
 
 
 def reverse_table(
@@ -170,7 +177,9 @@ def reverse_table(
 
     Raises:
       ValueError: if `calls` is neither word, the cotangent is not like f(x), or x goes through a loop of unknown length.
-      TypeError: if x is traced, or the cotangent is None and f(x) is no real number.
+      TypeError: if f cannot be called, a leaf of x is no number or array or is traced, or the cotangent is None and f(x)
+        is no real number.
+      RuntimeError: if the table's numbers are not those of `jax.vjp` within rounding.
 
     Reference: Griewank and Walther (2008), table 3.6.
 
@@ -183,11 +192,11 @@ def reverse_table(
       >>> float(table.derivative)
       1.0
     """
-    x = _point("reverse_table", x, calls, fold)
-    y = jax.eval_shape(f, x)
+    x = _point("reverse_table", f, x, calls, fold)
+    y = jax.eval_shape(lambda x: f(x), x)  # a function of its own, which JAX traces anew
     cotangent = _weights(y, cotangent)
     leaves = jax.tree.leaves(x)
-    seeds = [_like(c, leaf) for c, leaf in zip(jax.tree.leaves(cotangent), jax.tree.leaves(y), strict=True)]
+    seeds = [_typed(c, leaf) for c, leaf in zip(jax.tree.leaves(cotangent), jax.tree.leaves(y), strict=True)]
     dual = jax.tree.structure(y).unflatten(map(_instantiated, seeds, jax.tree.leaves(y)))
 
     def pullback() -> Any:
@@ -196,34 +205,27 @@ def reverse_table(
 
     own = _own("reverse_table", pullback)
     program = trace(f, x, calls=calls, fold=fold)
-    return _agreeing(program, own, lambda way: _reverse(program, reverse_sweep(program, leaves, seeds, way)))
+
+    def make(leaves: list[Any], way: str) -> Table:
+        return _reverse(program, reverse_sweep(program, leaves, seeds, way))
+
+    return agreeing("reverse_table", program, leaves, own, make)
 
 
 def primal_table(function: str, f: Callable[[Any], Any], x: Any, *, calls: str, fold: bool) -> Table:
     """Return the table of the values alone, which needs no derivative rules; errors name `function`."""
-    x = _point(function, x, calls, fold)
+    x = _point(function, f, x, calls, fold)
     leaves, program = jax.tree.leaves(x), trace(f, x, calls=calls, fold=fold)
 
-    def values(way: str) -> Table:
+    def make(leaves: list[Any], way: str) -> Table:
         return _without_tangents(_forward(program, forward_sweep(program, leaves, [None] * len(leaves), way)))
 
-    return _agreeing(program, (f(x), None), values)
+    return agreeing(function, program, leaves, (f(x), None), make)
 
 
 def _without_tangents(table: Table) -> Table:
     rows = (row._replace(tangent=None, body=row.body and _without_tangents(row.body)) for row in table.rows)
     return table._replace(mode="primal", rows=tuple(rows), derivative=None)
-
-
-def _agreeing(program: Program, own: Any, make: Callable[[str], Table]) -> Table:
-    """Return the table made in the way that gives JAX's own numbers, the first one if none does in every bit."""
-    tables: list[Table] = []
-    for way in WAYS[:1] if program.opened else WAYS:
-        table = make(way)
-        tables.append(table._replace(exact=_same((table.value, table.derivative), own)))
-        if tables[-1].exact:
-            break
-    return tables[-1] if tables[-1].exact else tables[0]
 
 
 def _forward(program: Program, sweep: Forward, title: str = "") -> Table:
@@ -316,12 +318,15 @@ def _arrived(program: Program, sweep: Reverse) -> dict[int, list[tuple[str, Any]
     """
     by_user: dict[tuple[int, int | None], list[Any]] = {}
     arrived: dict[int, list[tuple[str, Any]]] = {}
+    users: dict[int | None, str] = {}
     for i, operation, amount in sweep.contributions:
         by_user.setdefault((i, operation), []).append(amount)
     for (i, operation), amounts in by_user.items():
         uses = len(amounts) if operation is None else program.operations[operation].inputs.count(i)
         listed = [sum(amounts[1:], amounts[0])] if len(amounts) > uses else amounts
-        arrived.setdefault(i, []).extend((_user(program, operation), amount) for amount in listed)
+        if operation not in users:
+            users[operation] = _user(program, operation)
+        arrived.setdefault(i, []).extend((users[operation], amount) for amount in listed)
     return arrived
 
 
@@ -340,14 +345,26 @@ def _user(program: Program, operation: int | None) -> str:
     return ", ".join(dict.fromkeys(_user(program, k) for i in made for k in program.users(i)))
 
 
-def _point(function: str, x: Any, calls: str, fold: bool) -> Any:
+def _point(function: str, f: Any, x: Any, calls: str, fold: bool) -> Any:
     """Check the settings; return the point as a tree of arrays."""
+    if not callable(f):
+        msg = f"{function}: f must be a function of one tree, got {type(f).__name__}."
+        raise TypeError(msg)
     validate.choice(function, "calls", calls, CALLS)
     validate.flag(function, "fold", fold)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(x)):
         msg = f"{function}: x must be numbers, got traced values; a table is made outside jit, grad and vmap."
         raise TypeError(msg)
-    return jax.tree.map(jnp.asarray, x)
+
+    def leaf(path: Any, value: Any) -> jax.Array:
+        try:
+            return jnp.asarray(value)
+        except (TypeError, ValueError) as error:
+            where = f"x{jax.tree_util.keystr(path)}"
+            msg = f"{function}: {where} must be a number or an array, got {value!r} ({type(value).__name__})."
+            raise TypeError(msg) from error
+
+    return jax.tree_util.tree_map_with_path(leaf, x)
 
 
 def _weights(y: Any, cotangent: Any) -> Any:
@@ -382,7 +399,7 @@ def _own(function: str, differentiate: Callable[[], Any]) -> Any:
         raise ValueError(msg) from error
 
 
-def _like(derivative: Any, like: Any) -> Any:
+def _typed(derivative: Any, like: Any) -> Any:
     """Return a tangent or cotangent in the dtype of its value, None for what has none."""
     return jnp.asarray(derivative, like.dtype) if jnp.issubdtype(like.dtype, jnp.inexact) else None
 
@@ -401,15 +418,3 @@ def _output(program: Program, values: Sequence[Any], i: int) -> Any:
 
 def _grown(structure: Any, leaves: list[Any]) -> Any:
     return leaves if structure is None else jax.tree.unflatten(structure, leaves)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Return whether two trees agree in every number."""
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(_equal(x, y) for x, y in pairs)
-
-
-def _equal(x: Any, y: Any) -> bool:
-    if x.dtype == jax.dtypes.float0 or not differentiable(x):
-        return True
-    return bool(np.array_equal(np.asarray(x), np.asarray(y), equal_nan=True))

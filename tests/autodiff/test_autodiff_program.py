@@ -30,12 +30,35 @@ def test_views_read_as_python_writes_them():
             x[1].reshape(1, 3) * 2.0,
             (x * x)[0, 0] * 2.0,
             x[:, 1][1] * 2.0,
+            x.reshape(3, 2) @ x,
+            x.reshape(6)[4] * 2.0,
+            x[:, :1] * x[:1, :],
+            x[0][:, None] * x[0][None, :],
+            x - jnp.sum(x, axis=1, keepdims=True),
+            jnp.sum(jnp.broadcast_to(x[0], (4, 3))),
+            x.reshape(6).reshape(2, 3) * 2.0,
+            jnp.sum(x[0][:, None][:, 0]),
         )
 
-    shown = formulas(trace(f, jnp.ones((2, 3))))
+    program = trace(f, jnp.ones((2, 3)))
+    shown = formulas(program)
     assert shown[:4] == ["x[1, 2] * 2", "x[:, 1] * 2", "x[0:1] * 2", "x[1] * 2"]
     assert shown[4:6] == ["x * x", "a5[0, 0] * 2"]
-    assert shown[6] != "x[1] * 2"  # an entry of a column is not called after a row
+    # An entry of a column is not called after a row, and what has another shape is not called after its source.
+    assert shown[6:] == [
+        "slice(x[:, 1], limit_indices=(2,), start_indices=(1,))",
+        "a7 * 2",
+        "x.reshape(3, 2) @ x",
+        "slice(x.reshape(6), limit_indices=(5,), start_indices=(4,))",
+        "a10 * 2",
+        "x[:, 0:1] * x[0:1]",
+        "x[0].reshape(3, 1) * x[0]",
+        "reduce_sum(x, axes=(1,))",
+        "x - a14.reshape(2, 1)",
+        "reduce_sum(broadcast_to(x[0], (4, 3)), axes=(0, 1))",
+        "x * 2",
+        "reduce_sum(x[0], axes=(0,))",
+    ]
 
 
 def test_outputs_and_what_rounds_never_fold():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jopt.autodiff import Outcome, check_gradient, check_hvp, check_products, step_sweep
-from jopt.autodiff.complex_step import CALLS, FUNCTIONS, HOLOMORPHIC, STRUCTURE, complex_steps, obstacle
-from jopt.autodiff.differences import coordinates, step_ladder, units
+from jopt.autodiff.complex_step import CALLS, FUNCTIONS, HOLOMORPHIC, STRUCTURE, _equations, complex_steps, obstacle
+from jopt.autodiff.differences import coordinates, precision, step_ladder, units
 from jopt.autodiff.richardson import Line, estimates, noise_level
 
 RNG = np.random.default_rng(0)
@@ -52,8 +52,14 @@ SMOOTH = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", SMOOTH)
+PRECISIONS = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
+
+
+QUICK = {"network", "log of mixed sizes", "near a minimum", "once differentiable"}
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SMOOTH])
 def test_right_gradients_pass(name, dtype):
     f, x = SMOOTH[name]
     check = check_gradient(f, jnp.asarray(x, dtype))
@@ -73,7 +79,7 @@ def custom(rule, derivative):
     return f
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("rule", ["vjp", "jvp"])
 def test_a_wrong_custom_rule_is_found_and_the_entry_named(rule, dtype):
     wrong = custom(rule, lambda x: 3 * x**2 * jnp.where(jnp.arange(x.size) == 3, 1.001, 1.0).astype(x.dtype))
@@ -113,7 +119,7 @@ def test_a_stray_stop_gradient_is_found_by_path_in_a_tree():
     assert check.comparisons[4].path == "x['s']"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(
     ("f", "x", "kinks"),
     [
@@ -141,7 +147,8 @@ def test_at_a_kink_a_derivative_outside_the_slopes_is_wrong():
     def f(x):
         return jnp.sum(jnp.abs(x))
 
-    f.defjvp(lambda x, v: (f(*x), 2 * jnp.sum(v[0])))
+    # At a single zero the point itself is moved, and the derivative may jump: that is no excuse.
+    f.defjvp(lambda x, v: (f(*x), jnp.sum(jnp.where(x[0] < 0, -2.0, 2.0) * v[0])))
     check = check_gradient(f, jnp.array([0.0]))
     assert check.worst.outcome is Outcome.WRONG
 
@@ -171,6 +178,44 @@ def test_a_derivative_below_the_noise_is_said_to_be_lost():
     assert check_gradient(f, x.astype(jnp.float64)).worst.outcome is Outcome.AGREES
 
 
+def test_a_missing_derivative_that_cannot_be_seen_is_not_said_to_agree():
+    stop = lambda x: jax.lax.stop_gradient(jnp.abs(x))  # noqa: E731
+    check = check_gradient(lambda x: 1e6 * jnp.abs(x[0]) + stop(x[1]) + 0 * x[2], jnp.ones(3, jnp.float32))
+    assert [c.outcome for c in check.comparisons] == [Outcome.AGREES, Outcome.UNRESOLVED, Outcome.AGREES]
+    assert check.comparisons[0].path in str(check.comparisons[0])
+    assert "to within" in str(check.comparisons[0])
+    constant = check_gradient(lambda x: stop(x).sum() + 1e6, jnp.ones(1, jnp.float32))
+    assert constant.worst.outcome is Outcome.UNRESOLVED
+
+
+def test_outputs_of_all_sizes_are_checked():
+    f = lambda x: {"loss": 1e5 * jnp.abs(x), "reg": jax.lax.stop_gradient(jnp.abs(x)), "zero": jnp.abs(x - 1)[0]}  # noqa: E731
+    check = check_gradient(f, jnp.array([1.0, 2.0], jnp.float32))
+    assert check.worst.outcome is Outcome.WRONG
+    assert check.worst.path == "x[1]"
+
+
+def test_a_part_in_half_precision_is_no_error():
+    matrix = RNG.standard_normal((4, 3))
+
+    def f(x):
+        rounded = jax.jit(lambda x: jnp.asarray(matrix, jnp.bfloat16) @ x.astype(jnp.bfloat16))(x)
+        return jnp.sum(jnp.tanh(rounded).astype(jnp.float32) ** 2)
+
+    x = jnp.array([0.3, -0.7, 1.1], jnp.float32)
+    assert precision(f, x) == float(jnp.finfo(jnp.bfloat16).eps)
+    assert precision(jnp.sin, x) == float(jnp.finfo(jnp.float32).eps)
+    assert check_gradient(f, x).ok
+    assert check_products(f, x).ok
+
+
+def test_an_entry_far_smaller_than_the_others_is_checked_in_its_own_unit():
+    check = check_gradient(lambda x: jnp.sum(jnp.log(x)), jnp.array([1.0, 1e-12], jnp.float32))
+    assert check.worst.outcome is Outcome.AGREES, check
+    np.testing.assert_allclose(check.comparisons[1].difference, 1e12, rtol=1e-2)
+    assert check.comparisons[1].step < 1e-12 < check.comparisons[0].step
+
+
 def large(x):
     """Return a function with one missing derivative among 3000."""
     a = x["a"]
@@ -180,7 +225,7 @@ def large(x):
 LARGE = {"a": 1.0 + jnp.arange(3000.0).reshape(60, 50) / 3000, "b": jnp.ones(3)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_large_leaves_are_checked_along_directions_and_the_entry_is_found(dtype):
     x = jax.tree.map(lambda leaf: leaf.astype(dtype), LARGE)
     check = check_gradient(large, x, directions=4)
@@ -192,21 +237,19 @@ def test_large_leaves_are_checked_along_directions_and_the_entry_is_found(dtype)
 
 
 def test_limit_directions_and_key_choose_what_is_compared():
-    f = lambda x: jnp.sum(jnp.sin(x))  # noqa: E731
-    x = jnp.arange(6.0)
+    f = lambda x: jnp.sum(jnp.abs(x) * x)  # noqa: E731
+    x = jnp.arange(1.0, 7.0)
     assert check_gradient(f, x, limit=6).compared == 6
-    few = check_gradient(f, x, limit=5, directions=2)
+    few = check_gradient(f, x, limit=5, directions=2, key=jax.random.key(0))
     assert few.compared == 2
-    same, other = (check_gradient(f, x, limit=5, directions=2, key=key) for key in (jax.random.key(0), 1))
-    assert few.comparisons == same.comparisons
+    other = check_gradient(f, x, limit=5, directions=2, key=1)
     assert few.worst.derivative != other.worst.derivative
-    assert check_gradient(f, x, limit=5, directions=6).compared == 6
 
 
 def test_scale_is_the_size_of_a_step_at_zero():
-    f = lambda x: jnp.sum(jnp.sin(x))  # noqa: E731
-    steps = [check_gradient(f, jnp.zeros(2), scale=scale).worst.step for scale in (None, 1.0, 2.0**10)]
-    assert steps[0] == steps[1] == steps[2] / 2**10 == 2.0**-18  # near eps^(1/3)
+    f = lambda x: jnp.sum(jnp.abs(x - 1) * x)  # noqa: E731
+    steps = [check_gradient(f, jnp.zeros(2), scale=scale).worst.step for scale in (None, 2.0**10)]
+    assert steps[0] == steps[1] / 2**10 == 2.0**-18  # near eps^(1/3)
     assert check_gradient(f, jnp.full(2, 4.0), scale=1.0).worst.step == 2.0**-16
 
 
@@ -243,17 +286,40 @@ def test_batch_none_serves_a_function_without_a_batching_rule():
         check_gradient(f, x, batch=4)
 
 
-def test_one_program_serves_every_check_of_a_function():
+def test_one_program_serves_all_rounds_of_a_check():
     traced = []
 
     def f(x):
         traced.append(1)
-        return jnp.sum(jnp.sin(x))
+        return jnp.sum(jnp.abs(x)) * jax.lax.stop_gradient(x[37])
 
-    check_gradient(f, jnp.arange(3.0))
-    first = len(traced)
-    check_gradient(f, jnp.arange(3.0) + 1)
-    assert len(traced) - first <= 3  # its shape, and two programs for the complex step
+    check = check_gradient(f, jnp.arange(1.0, 201.0), directions=2)
+    assert check.worst.path == "x[37]"  # eight rounds
+    assert len(traced) <= 6  # shape, precision, complex program, value twice, derivative
+
+
+def test_a_check_sees_what_has_been_defined_anew():
+    factor = 2.0
+    f = jax.custom_jvp(lambda x: jnp.sum(jnp.abs(x) * x))
+
+    def define():
+        f.defjvp(lambda x, v: (f(*x), factor * jnp.sum(jnp.abs(x[0]) * v[0])))
+
+    x = jnp.array([1.0, 2.0])
+    define()
+    assert check_gradient(f, x).ok
+    factor = 1.5
+    assert not check_gradient(f, x).ok
+    define()
+    assert check_gradient(f, x).worst.derivative == 3.0
+    swept = [step_sweep(f, x, x)]
+    products = lambda x: jax.custom_derivatives.linear_call(lambda _, v: 2.0 * v, lambda _, w: factor * w, (), x)  # noqa: E731
+    found = [check_products(products, x).ok]
+    factor = 2.0
+    swept.append(step_sweep(f, x, x))
+    found.append(check_products(products, x).ok)
+    assert [sweep.derivative for sweep in swept] == [7.5, 10.0]
+    assert found == [False, True]
 
 
 def test_report_prints_the_verdict_and_a_table():
@@ -328,9 +394,9 @@ def test_the_list_is_what_is_tested():
     }  # other names of calls
     assert HOLOMORPHIC == FUNCTIONS | STRUCTURE | CALLS
     assert HOLOMORPHIC - names - {"stop_gradient"} <= set(UNARY)  # the last has a test of its own
-    programs = [str(jax.make_jaxpr(f)(jnp.array([0.3, 0.5, 0.2]))) for f in UNARY.values() if f is not None]
     for name in (FUNCTIONS | STRUCTURE) - {"stop_gradient", "copy"}:
-        assert any(f" {name}" in program for program in programs), name
+        program = jax.make_jaxpr(UNARY[name])(jnp.array([0.3, 0.5, 0.2])).jaxpr
+        assert name in {equation.primitive.name for equation in _equations(program)}, name
 
 
 @pytest.mark.parametrize(
@@ -416,6 +482,14 @@ def test_a_kink_is_a_jump_that_stays(power, kink):
     assert estimates(line(lambda t: np.abs(t) ** power, STEPS), 0.0, 1e-16, PICK).kink[0] == kink
 
 
+def test_round_off_beyond_its_bound_is_no_kink():
+    rng = np.random.default_rng(2)
+    up, down, centre = 1e-9 * rng.uniform(-1, 1, (3, 500, len(STEPS)))
+    h = np.broadcast_to(STEPS, up.shape)
+    at = estimates(Line(h + up, -h + down, centre[:, 0], h, h), 1e-13, 1e-16, PICK)
+    assert at.kink.mean() < 0.01
+
+
 def test_noise_is_measured_and_neither_slope_nor_kink_nor_lattice_is_noise():
     t = np.linspace(-1, 1, 12)[None, None, :, None] * np.array([1e-8, 1e-9, 1e-11])[None, :, None, None]
     rough = 1e-9 * np.random.default_rng(0).standard_normal(t.shape)
@@ -433,7 +507,7 @@ def test_noise_is_measured_and_neither_slope_nor_kink_nor_lattice_is_noise():
 # Products with the Hessian, and the two modes ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_right_products_with_the_hessian_pass(dtype):
     x = {"a": jnp.asarray(POINT[:3], dtype), "b": jnp.asarray(0.7, dtype)}
     check = check_hvp(lambda x: jnp.sum(jnp.sin(x["a"] * x["b"]) * x["a"][0]), x, directions=2)
@@ -462,13 +536,13 @@ def second_order_wrong(x):
     return f(x)
 
 
-def test_a_wrong_second_derivative_is_found_where_the_gradient_is_right():
+@pytest.mark.parametrize("mode", ["forward-over-reverse", pytest.param("reverse-over-reverse", marks=pytest.mark.slow)])
+def test_a_wrong_second_derivative_is_found_where_the_gradient_is_right(mode):
     x = jnp.array([1.0, 2.0, 3.0])
     assert check_gradient(second_order_wrong, x).ok
-    for mode in ("forward-over-reverse", "reverse-over-reverse"):
-        check = check_hvp(second_order_wrong, x, mode=mode)
-        assert not check.ok
-        assert check.worst.path.startswith("(H v)[1], direction")
+    check = check_hvp(second_order_wrong, x, mode=mode)
+    assert not check.ok
+    assert check.worst.path.startswith("(H v)[1], direction")
 
 
 def test_the_mode_of_the_product_is_the_one_asked_for():
@@ -502,7 +576,7 @@ def test_a_kink_of_the_gradient_is_said_to_be_one():
     assert check.worst.path == "(H v)[1], direction 0"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_modes_of_a_function_of_trees_agree(dtype):
     x = {"a": jnp.asarray(POINT[:3], dtype), "b": jnp.asarray(0.7, dtype)}
     check = check_products(lambda x: (jnp.sin(x["a"]) * x["b"], jnp.sum(x["a"])), x)
@@ -535,10 +609,27 @@ def test_a_transpose_that_is_not_one_is_found_and_its_block_named():
 
 
 def test_pairs_and_key_choose_the_probes():
-    x = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([0.5, 0.3])}
-    one, more, other = (check_products(lopsided, x, pairs=p, key=k).difference for p, k in ((1, 0), (4, 0), (1, 1)))
+    f = lambda x: jax.custom_derivatives.linear_call(lambda _, v: 2.0 * v, lambda _, w: 1.9 * w, (), x)  # noqa: E731
+    x = jnp.array([0.5, 0.3])
+    one, more, other = (check_products(f, x, pairs=p, key=k).difference for p, k in ((1, 0), (4, 0), (1, 1)))
     assert one != more
     assert one != other
+
+
+INPUTS, WEIGHTS = RNG.standard_normal((6, 3)), RNG.standard_normal((3, 4))
+
+
+def normalised(p):
+    """Return logarithms of probabilities, which a shift c does not change: derivatives by a scalar c are round-off."""
+    return jax.nn.log_softmax(jnp.asarray(INPUTS, jnp.float32) @ p["w"] + p["c"])
+
+
+def test_a_block_that_is_zero_up_to_rounding_is_no_error():
+    w = jnp.asarray(WEIGHTS, jnp.float32)
+    check = check_products(normalised, {"w": w, "c": jnp.float32(0.3)})
+    assert check.ok, check
+    check = check_hvp(lambda c: normalised({"w": w, "c": c})[:, 0].sum(), jnp.float32(3.3), directions=2)
+    assert check.ok, check
 
 
 def test_a_missing_mode_is_said():
@@ -586,7 +677,7 @@ def test_the_curve_is_a_v_with_its_lowest_point_where_predicted(f, dtype):
         assert 1 / 10 <= near.min() / bound <= 10, name
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_second_and_third_derivatives_are_estimated(dtype):
     sweep = step_sweep(lambda x: jnp.exp(2 * x["a"]), {"a": jnp.asarray(0.5, dtype)}, {"a": jnp.asarray(1.0, dtype)})
     np.testing.assert_allclose([sweep.second, sweep.third], np.e * np.array([4, 8]), rtol=0.05)
@@ -650,6 +741,8 @@ def test_further_settings_are_refused_out_of_range():
         check_products(lambda _: jnp.float32(1), ())
     with pytest.raises(ValueError, match=r"step_sweep: direction must be a tree like x.*shape \(3,\).*shape \(2,\)"):
         step_sweep(jnp.sum, jnp.ones(2), jnp.ones(3))
+    with pytest.raises(ValueError, match="step_sweep: x must hold at least one number"):
+        step_sweep(jnp.sum, jnp.zeros(0), jnp.zeros(0))
     for wrong in (0.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="step_sweep: direction must be finite and not zero"):
             step_sweep(jnp.sum, jnp.ones(2), jnp.full(2, wrong))

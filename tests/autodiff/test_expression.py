@@ -85,6 +85,18 @@ def test_wrong_shape_is_refused(shape):
         parse("t3")(jnp.ones(shape))
 
 
+def test_complex_vectors_are_refused():
+    with pytest.raises(TypeError, match=r"parse: t must be real numbers, got complex64\[1\]"):
+        parse("t1")(jnp.ones(1, jnp.complex64))
+
+
+def test_long_sums_are_flat():
+    assert float(parse("+".join(f"t{i}" for i in range(1, 401)))(jnp.arange(400.0))) == 399 * 200
+    assert float(parse("t1" + "-1" * 900)(jnp.ones(1))) == -899.0
+    with pytest.raises(ValueError, match="'x' must be"):
+        parse("t1+x" + "+t1" * 300)
+
+
 def test_point_is_in_the_order_given():
     np.testing.assert_array_equal(parse_point("pi/6,2,5"), [math.pi / 6, 2, 5])
     np.testing.assert_array_equal(parse_point(" -1e-3 "), [-1e-3])

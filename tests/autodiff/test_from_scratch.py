@@ -202,3 +202,36 @@ def test_a_plain_number_is_a_constant_output():
     assert linear.apply(linear.linearise(lambda _: [3.0], [1.0])[1], [1.0]) == [0.0]
     values, pullback = tapes.vjp(lambda _: [3.0], [1.0])
     assert (values, pullback([1.0])) == ([3.0], [0.0])
+
+
+@pytest.mark.parametrize("x", [-2.0, 0.0, 2.0])
+def test_branches_of_dual_numbers_depend_on_values_alone(x):
+    def f(inputs):
+        (a,) = inputs
+        faster = 2.0 * a - x  # of the same value
+        taken = (a < 0.0, a <= 0.0, a == 0.0, a != 0.0, a >= 0.0, a > 0.0, a < faster, a == faster)
+        return [a * a if taken == expected else math.nan]
+
+    expected = (x < 0.0, x <= 0.0, x == 0.0, x != 0.0, x >= 0.0, x > 0.0, False, True)
+    assert duals.jvp(f, [x], [1.0]) == ([x * x], [2.0 * x])
+
+
+@pytest.mark.parametrize("functions", [duals, tapes, linear, nested], ids=lambda module: module.__name__)
+def test_functions_take_plain_numbers_as_constants(functions):
+    def f(x):
+        return [x[0] * functions.sin(0.5)]
+
+    if functions is duals:
+        slope = duals.jvp(f, [2.0], [1.0])[1]
+    elif functions is tapes:
+        slope = tapes.vjp(f, [2.0])[1]([1.0])
+    elif functions is linear:
+        slope = linear.apply(linear.linearise(f, [2.0])[1], [1.0])
+    else:
+        slope = [nested.derivative(lambda x: f([x])[0])(2.0)]
+    assert slope == [math.sin(0.5)]
+
+
+def test_formulas_take_plain_numbers_as_constants():
+    formula = symbols.X * symbols.sin(0.5)
+    assert symbols.evaluate(symbols.derivative(formula), 2.0) == math.sin(0.5)
