@@ -100,7 +100,7 @@ def count_operations(f: Callable[..., Any], *args: Any) -> OperationCount:
     if not callable(f):
         msg = f"count_operations: f must be a function, got {type(f).__name__}."
         raise TypeError(msg)
-    jaxpr = jax.make_jaxpr(f)(*args).jaxpr
+    jaxpr = jax.make_jaxpr(lambda *a: f(*a))(*args).jaxpr  # a new function: JAX keeps programs, what f calls may change
     tally, _ = _program(jaxpr, [True] * len(jaxpr.outvars))
     ordered = dict(sorted(tally.operations.items(), key=lambda item: (-item[1], item[0])))
     transcendental = sum(n for name, n in ordered.items() if name in TRANSCENDENTAL)

@@ -264,3 +264,14 @@ def test_record_prints_total_and_primitives_largest_first():
 def test_a_function_must_be_one():
     with pytest.raises(TypeError, match="count_operations: f must be a function, got int"):
         count_operations(3, 1.0)
+
+
+def test_what_f_calls_may_change():
+    inner = {"f": lambda x: x * x}
+
+    def f(x):
+        return inner["f"](x)
+
+    before = total(f, X)
+    inner["f"] = lambda x: x * x * x
+    assert (before, total(f, X)) == (20, 40)
