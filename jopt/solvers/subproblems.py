@@ -32,7 +32,7 @@ from jopt.types import Described, Params, Scalar, described
 DENSE_MOST = 2000
 
 # A residual of this part of the caller's tolerance ends the solve if the model holds: a smaller one is work for nothing.
-# Kelley (1995), Iterative Methods for Linear and Nonlinear Equations, eq. (6.20), doi:10.1137/1.9781611970944.
+# Kelley (1995), Iterative Methods for Linear and Nonlinear Equations, section 6.3, doi:10.1137/1.9781611970944.
 ENOUGH = 0.5
 
 
