@@ -223,7 +223,8 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
             both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
             return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
         old = jax.lax.platform_dependent(rows, g, y, cpu=_by_columns, default=_at_once)
-        new = jnp.stack([tree.vdot(a, b) for a in (s, y) for b in (g, y, s)]).reshape(2, 3)
+        axes = tuple(range(1, s.ndim + 1))
+        new = jnp.tensordot(jnp.stack([s, y]), jnp.stack([g, y, s]), (axes, axes), precision=HIGHEST)
         return jnp.concatenate([jnp.pad(old, ((0, 0), (0, 1))), new])
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))

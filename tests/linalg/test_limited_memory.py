@@ -518,9 +518,9 @@ def test_parameters_spread_over_devices_take_the_gram_form_with_one_round_of_red
         assert report["chosen"] == "gram"
         assert report["replicated"] == "two_loop"
         assert report["spread"]
-        # At most one for each of two leaves and two products, in one round, and one where XLA merges them (jax 0.10);
-        # the recursion makes 2 m + 3 in a row.
-        assert 1 <= report["reductions"] <= 4
+        # At most one for each of two leaves and three products, in one round, and one where XLA merges them (jax 0.10);
+        # the recursion makes 2 m + 3 in a row for each leaf.
+        assert 1 <= report["reductions"] <= 6
         assert report["gathers"] == 0
         np.testing.assert_allclose(report["u"], np.arange(4) + 1, rtol=1e-5)  # s = y = g: the secant equation
 
