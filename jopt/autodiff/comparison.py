@@ -280,14 +280,13 @@ def _table(comparisons: tuple[Comparison, ...]) -> str:
     """Return the worst comparisons as aligned columns."""
     shown = sorted(comparisons, key=badness, reverse=True)[:SHOWN]
     head = ("", "outcome", "derivative", "extrapolated", "centred", "complex step")
-    rows: list[tuple[str, ...]] = [head]
+    rows: list[tuple[str, ...]] = []
     for one in shown:
         numbers = (one.difference, one.difference_error), (one.centred, one.centred_error)
         imaginary = "-" if np.isnan(one.complex_step) else report.number(one.complex_step)
         pairs = (report.number(*pair) for pair in numbers)
         rows.append((one.path, one.outcome.name.lower(), report.number(one.derivative), *pairs, imaginary))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    lines = [f"  {line}" for line in report.columns(head, rows, left=())]
     if len(comparisons) > len(shown):
         lines.append(f"  ... and {len(comparisons) - len(shown)} more, none worse")
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)

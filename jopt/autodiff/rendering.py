@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jopt import report
 from jopt.autodiff.program import Operation, Program, Value, as_text, without_ones
 
 SHORT = 4  # entries up to which a vector is written out
@@ -169,19 +170,14 @@ def _sum(contributions: Any) -> str:
 
 
 def _lines(grid: Grid) -> list[str]:
-    cells = [grid.header, *grid.rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(grid.header))]
+    left = set(range(len(grid.header))) - set(grid.numeric)
+    header, *rows = report.columns(grid.header, grid.rows, left)
     bodies = dict(grid.bodies)
-    lines = [grid.title] if grid.title else []
-    for k, row in enumerate(cells):
-        padded = (
-            c.rjust(w) if i in grid.numeric else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(padded).rstrip())
-        if k == 0:
-            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
-        elif k - 1 in bodies:
-            lines += [f"    | {line}" for line in text(bodies[k - 1]).splitlines()]
+    lines = [*([grid.title] if grid.title else []), header, "-" * max(map(len, [header, *rows]))]
+    for k, row in enumerate(rows):
+        lines.append(row)
+        if k in bodies:
+            lines += [f"    | {line}" for line in text(bodies[k]).splitlines()]
     return lines
 
 
