@@ -27,8 +27,14 @@ SINGLE = {"max_n": 200, "gtol": 1e-4, "maxiter": 1000}
 QUICK_METHODS = ("jopt-lbfgs", "jopt-trust-ncg", "optax-lbfgs", "scipy-trust-ncg")
 """With `--quick`: jopt's two ways of choice, each with the rival of its kind."""
 
+QUICK_BOUNDED = ("jopt-lbfgs", "jopt-trust-ncg", "scipy-lbfgsb")
+"""The same within bounds."""
+
 BASE = "optax-lbfgs"
 """The solver that others are compared with where it takes part: the most used of the rivals."""
+
+BOUNDED_BASE = "scipy-lbfgsb"
+"""The same within bounds."""
 
 DEFAULTS = Settings()
 
@@ -38,6 +44,7 @@ WIDTH = 120
 HELP = {
     "half": "Which problems, by the parity of the SHA-256 of their name: even (for development; tune on these alone), odd "
     "(kept unseen until all is decided) or both.",
+    "bounded": "The problems with bounds, and the solvers that take them, in place of those without.",
     "max-n": "Variables at most (default: 5000; 200 in float32).",
     "names": "Comma-separated problems, whatever their half and size (default: all of the half).",
     "methods": "Comma-separated solvers (default: all of jopt as jopt-NAME, and the rivals that are installed: "
@@ -130,6 +137,7 @@ def application() -> Any:
         max_n: Annotated[int | None, option("max-n", show_default=False)] = None,
         names: Annotated[str, option("names", show_default=False)] = "",
         methods: Annotated[str, option("methods", show_default=False)] = "",
+        bounded: Annotated[bool, option("bounded")] = False,
         quick: Annotated[bool, option("quick")] = False,
         f32: Annotated[bool, option("f32")] = False,
         gtol: Annotated[float | None, option("gtol", show_default=False)] = None,
@@ -143,11 +151,18 @@ def application() -> Any:
         markdown: Annotated[Path | None, option("markdown", show_default=False)] = None,
         progress: Annotated[bool, option("progress/--no-progress")] = True,
     ) -> None:
-        """Race jopt's methods and rivals on CUTEst problems without bounds."""
+        """Race jopt's methods and rivals on CUTEst problems."""
         limits = {"max_n": max_n, "gtol": gtol, "maxiter": maxiter, "limit": limit}
-        settings = settings_of(f32, limits, half=half, names=_words(names), methods=_words(methods))
-        files = Files(out or Path(f"cutest-{settings.precision}.jsonl"), png, markdown, reference, mixed)
-        order = Order(_quick(settings) if quick else settings, files, against, progress, cutest.Cast())
+        asked = {
+            "names": _words(names),
+            "methods": _words(methods),
+            "family": "bounded" if bounded else "unconstrained",
+        }
+        settings = settings_of(f32, limits, half=half, **asked)
+        stem = "cutest-bounded" if bounded else "cutest"
+        files = Files(out or Path(f"{stem}-{settings.precision}.jsonl"), png, markdown, reference, mixed)
+        cast = cutest.Cast(cutest_problems.load_bounded, rivals.bounded_entrants) if bounded else cutest.Cast()
+        order = Order(_quick(settings) if quick else settings, files, against, progress, cast)
         raise typer.Exit(_refusing(order))
 
     @app.command("ablation")
@@ -214,7 +229,8 @@ def run(order: Order) -> int:
     except RuntimeError as error:
         return _complain(str(error))
     methods = race.settings.methods
-    against = order.against or (BASE if BASE in methods else methods[0])
+    base = next((name for name in (BASE, BOUNDED_BASE) if name in methods), methods[0])
+    against = order.against or base
     validate.choice("race_cutest", "against", against, methods)
     solved = scores.verdicts(race, reference)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
@@ -276,9 +292,12 @@ def _check_files(settings: Settings, files: Files) -> None:
 
 def _quick(settings: Settings) -> Settings:
     """Return settings with the dozen problems and few methods, where none are named."""
-    here = [name for name in QUICK_METHODS if name not in rivals.RIVALS or _found(rivals.RIVALS[name].package)]
+    bounded = settings.family == "bounded"
+    quick = QUICK_BOUNDED if bounded else QUICK_METHODS
+    here = [name for name in quick if name not in rivals.RIVALS or _found(rivals.RIVALS[name].package)]
     here = [name for name in here if not name.startswith("jopt-") or name.removeprefix("jopt-") in rivals.METHODS]
-    return settings._replace(names=settings.names or cutest_problems.QUICK, methods=settings.methods or tuple(here))
+    names = cutest_problems.QUICK_BOUNDED if bounded else cutest_problems.QUICK
+    return settings._replace(names=settings.names or names, methods=settings.methods or tuple(here))
 
 
 def _with_bar(order: Order) -> Race:

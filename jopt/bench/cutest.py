@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUTEst benchmark: jopt's methods and rivals on problems without bounds, one solve at a time, each judged afresh.
+"""The CUTEst benchmark: jopt's methods and rivals on its problems, one solve at a time, each judged afresh.
 
 What is measured, and how:
 
@@ -10,7 +10,8 @@ What is measured, and how:
   first run starts: `REPEATS` or more until `LEAST_S` seconds are spent, but none after `ENOUGH_S`. Each ends when its
   results are there.
 - Value and gradient at the start and at the point returned come from a program of the benchmark's own. In float32 the
-  values come from a second process in float64, too. `jopt.bench.scores` judges from these alone.
+  values come from a second process in float64, too. Within bounds the gradient is the projected one, and a point outside
+  them has no value. `jopt.bench.scores` judges from these alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from jopt.bench import cutest_problems, rivals
 from jopt.bench.cutest_records import Header, Race, Row, Settings, append, resume
 from jopt.bench.rivals import Answer, Budget, Entrant
 from jopt.bench.workers import Failure, Worker
+from jopt.linalg.box import project, projected_gradient
 
 REPEATS = 4
 LEAST_S = 0.05
@@ -112,7 +114,7 @@ class Bench:
         """Return the row of a solve, and the point for a judge of another precision."""
         made, value_and_grad, (fun0, grad0) = self._prepared(problem)
         entrant = self._entrants[solver]
-        compile_s, solve = entrant.build(made.fun, made.x0, budget)
+        compile_s, solve = entrant.build(made.fun, made.x0, budget._replace(bounds=made.bounds))
         answer, run_s = _timed(solve, made.x0)
         fun, grad = value_and_grad(answer.x)
         row = Row(
@@ -142,7 +144,15 @@ class Bench:
 
     def _prepare(self, name: str) -> tuple[Any, Any, tuple[float, float]]:
         made = cutest_problems.flat(name, self._problems[name], self._dtype)
-        program = jax.jit(jax.value_and_grad(made.fun)).lower(made.x0).compile()
+
+        def judged(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            value, grad = jax.value_and_grad(made.fun)(x)
+            if made.bounds is None:
+                return value, grad
+            inside = jnp.all(project(made.bounds, x) == x)
+            return jnp.where(inside, value, jnp.nan), projected_gradient(made.bounds, x, grad)
+
+        program = jax.jit(judged).lower(made.x0).compile()
 
         def value_and_grad(x: jax.Array) -> tuple[float, float]:
             value, grad = program(x)
@@ -298,7 +308,7 @@ def _header(settings: Settings, device: str) -> Header:
     versions = {"python": platform.python_version(), "jopt": jopt.__version__}
     versions |= {name: metadata.version(name) for name in installed}
     task = (settings.precision, settings.gtol, settings.maxiter, settings.limit)
-    return Header(*task, device, versions, commit())
+    return Header(*task, device, versions, commit(), settings.family)
 
 
 def commit() -> str | None:

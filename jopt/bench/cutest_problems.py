@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CUTEst problems without bounds or constraints, from the package sif2jax, and their split into two halves.
+"""CUTEst problems without constraints or with bounds alone, from the package sif2jax, and their split into two halves.
 
 The full import of sif2jax takes a minute, since each of its 1,000 problems is made at import. `load` imports the one
 family that is needed: it stands in bare packages, which have a path but run no `__init__`, for `sif2jax` and
-`sif2jax.cutest` while it imports `sif2jax.cutest._unconstrained_minimisation`, and takes them away again.
+`sif2jax.cutest` while it imports the modules of `FAMILIES`, and takes them away again.
 
 `half(name)` is "even" or "odd" by the parity of the SHA-256 of the name, read as an integer: arbitrary, even-handed and
 the same for everyone. Methods are tuned on the even half alone; the odd half then tells skill from fitting.
@@ -19,6 +19,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -27,15 +28,30 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jopt.linalg.box import Box, project
+
 HALVES = ("even", "odd", "both")
 
-FAMILY = "sif2jax.cutest._unconstrained_minimisation"
+FAMILIES = {
+    "unconstrained": ("_unconstrained_minimisation.unconstrained_minimisation_problems",),
+    "bounded": (
+        "_bounded_minimisation.bounded_minimisation_problems",
+        "_quadratic_problems.bounded_quadratic_problems",
+    ),
+}
+"""Where sif2jax lists the problems of each family, within `sif2jax.cutest`."""
+
+INFINITY = 1e20
+"""Bounds of this size mean that there is none, in CUTEst as in most codes."""
 
 QUICK = (
     "AKIVA", "BOX3", "BROWNDEN", "CLIFF", "DENSCHNA", "DENSCHNE", "EXPFIT", "HATFLDE", "HELIX", "KOWOSB", "ROSENBR",
     "SISSER",
 )  # fmt: skip
 """A dozen problems of the even half, with few variables, that compile fast: for a first look."""
+
+QUICK_BOUNDED = ("BRANIN", "HATFLDA", "HS110", "HS3MOD", "HS5", "JUDGEB", "LOGROS", "PALMER1")
+"""A few such problems with bounds."""
 
 
 class Problem(NamedTuple):
@@ -44,12 +60,14 @@ class Problem(NamedTuple):
     Attributes:
       name: in CUTEst.
       fun: `(n,) -> scalar`.
-      x0: the standard start, shape (n,).
+      x0: the standard start, projected onto the bounds, shape (n,).
+      bounds: of the variables, each of shape (n,); None where there are none.
     """
 
     name: str
     fun: Callable[[jax.Array], jax.Array]
     x0: jax.Array
+    bounds: Box | None = None
 
     @property
     def size(self) -> int:
@@ -72,10 +90,13 @@ def available() -> bool:
     return importlib.util.find_spec("sif2jax") is not None
 
 
-def load() -> dict[str, Any]:
-    """Return sif2jax's unconstrained problems by name, in order of name.
+def load(family: str = "unconstrained") -> dict[str, Any]:
+    """Return sif2jax's problems of a family by name, in order of name.
 
     Their constants take the precision that JAX has when this is first called: enable x64 beforehand, or not.
+
+    Args:
+      family: "unconstrained" or "bounded".
 
     Raises:
       ImportError: if sif2jax is not installed.
@@ -84,11 +105,20 @@ def load() -> dict[str, Any]:
         msg = "load: the CUTEst problems come from sif2jax, which is not installed; pip install 'jopt[cutest]'"
         raise ImportError(msg)
     with _bare_packages("sif2jax", "sif2jax.cutest"):
-        listed = importlib.import_module(FAMILY).unconstrained_minimisation_problems
+        kinds = importlib.import_module("sif2jax._problem")  # some problems look for their class in the package itself
+        for name in dir(kinds):
+            setattr(sys.modules["sif2jax"], name, getattr(sys.modules["sif2jax"], name, getattr(kinds, name)))
+        places = [place.split(".") for place in FAMILIES[family]]
+        listed = [getattr(importlib.import_module(f"sif2jax.cutest.{module}"), name) for module, name in places]
     found: dict[str, Any] = {}
-    for made in listed:
+    for made in itertools.chain(*listed):
         found.setdefault(type(made).__name__, made)
     return dict(sorted(found.items()))
+
+
+def load_bounded() -> dict[str, Any]:
+    """Return sif2jax's problems with bounds and no other constraints, as `load` does."""
+    return load("bounded")
 
 
 def flat(name: str, made: Any, dtype: Any) -> Problem:
@@ -105,7 +135,17 @@ def flat(name: str, made: Any, dtype: Any) -> Problem:
     def fun(x: jax.Array) -> jax.Array:
         return jnp.asarray(made.objective(unravel(x), args))
 
-    return Problem(name, fun, x0.astype(dtype))
+    given = getattr(made, "bounds", None)
+    if given is None:
+        return Problem(name, fun, x0.astype(dtype))
+    box = Box(*(_bound(side, dtype) for side in given))
+    return Problem(name, fun, project(box, x0.astype(dtype)), box)
+
+
+def _bound(side: Any, dtype: Any) -> jax.Array:
+    """Return one side of the bounds as a vector, with infinity where there is none."""
+    vector = ravel_pytree(side)[0].astype(dtype)
+    return jnp.where(jnp.abs(vector) >= INFINITY, jnp.sign(vector) * jnp.inf, vector)
 
 
 def sizes(problems: dict[str, Any]) -> dict[str, int]:

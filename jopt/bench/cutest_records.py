@@ -27,9 +27,10 @@ class Settings(NamedTuple):
       names: problems; empty means all of the half.
       methods: names of solvers, in the order they take turns; empty means all that are there.
       precision: "float64" or "float32", of the solves.
-      gtol: tolerance on |g|_inf that solvers are asked for.
+      gtol: tolerance on |g|_inf that solvers are asked for; within bounds g is the projected gradient, here and below.
       maxiter: iterations that each may make.
       limit: seconds that compilation and repeated runs of one solve may take together.
+      family: "unconstrained" or "bounded".
     """
 
     half: str = "even"
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     gtol: float = 1e-6
     maxiter: int = 2000
     limit: float = 60.0
+    family: str = "unconstrained"
 
 
 class Header(NamedTuple):
@@ -53,6 +55,7 @@ class Header(NamedTuple):
       device: what JAX says of the device.
       versions: of Python and the packages, by name.
       commit: of jopt, with "+changes" if its files differed from it; None where there is no repository.
+      family: of the problems.
     """
 
     precision: str
@@ -62,11 +65,12 @@ class Header(NamedTuple):
     device: str
     versions: dict[str, str]
     commit: str | None
+    family: str = "unconstrained"
 
     @property
     def task(self) -> tuple[Any, ...]:
         """What the solvers were asked to do: rows that differ in this must never stand in one table."""
-        return (self.precision, self.gtol, self.maxiter, self.limit)
+        return (self.precision, self.gtol, self.maxiter, self.limit, self.family)
 
 
 class Row(NamedTuple):
@@ -208,7 +212,9 @@ def append(path: Path, record: Header | Row) -> None:
 
 
 def _task(header: Header) -> str:
-    return f"{header.precision}, gtol {header.gtol:g}, maxiter {header.maxiter}, limit {header.limit:g} s"
+    return (
+        f"{header.family}, {header.precision}, gtol {header.gtol:g}, maxiter {header.maxiter}, limit {header.limit:g} s"
+    )
 
 
 def _difference(one: Header, other: Header) -> str:

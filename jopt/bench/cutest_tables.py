@@ -73,7 +73,7 @@ def heading(race: Race, against: str) -> str:
     asked = race.settings
     count = len(scores.complete(race))
     lines = [
-        f"CUTEst without bounds, {count} of {len(asked.names)} problems ({share(asked.names)}), {asked.precision}, gtol "
+        f"CUTEst, {asked.family}, {count} of {len(asked.names)} problems ({share(asked.names)}), {asked.precision}, gtol "
         f"{asked.gtol:g}, at most {asked.maxiter} iterations and {asked.limit:g} s",
         f"medians over the problems that each solved; ratios to {against}, geometric means over those that both solved",
     ]

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jopt
+from jopt.linalg.box import Box
 from jopt.solvers.methods import METHODS
 
 MEMORY = 10
@@ -49,10 +50,12 @@ class Budget(NamedTuple):
     Attributes:
       gtol: tolerance on |g|_inf.
       maxiter: iterations at most.
+      bounds: of the variables; None where there are none.
     """
 
     gtol: float
     maxiter: int
+    bounds: Box | None = None
 
 
 class Answer(NamedTuple):
@@ -116,7 +119,8 @@ def by_jopt(factory: Callable[[], Any]) -> Entrant:
         solver = factory()
 
         def solve(x0: jax.Array) -> Answer:
-            found = jopt.minimize(fun, x0, method=solver, gtol=budget.gtol, maxiter=budget.maxiter)
+            limits = {"gtol": budget.gtol, "maxiter": budget.maxiter, "bounds": budget.bounds}
+            found = jopt.minimize(fun, x0, method=solver, **limits)
             return Answer(found.x, found.success, found.nit, found.nfev, found.nhev, found.status)
 
         return solve
@@ -181,6 +185,18 @@ def _jaxopt_lbfgs(fun: Fun, budget: Budget) -> Solve:
     return solve
 
 
+def _jaxopt_lbfgsb(fun: Fun, budget: Budget) -> Solve:
+    jaxopt = importlib.import_module("jaxopt")
+
+    solver = jaxopt.LBFGSB(fun, maxiter=budget.maxiter, tol=budget.gtol, history_size=MEMORY, jit=True)
+
+    def solve(x0: jax.Array) -> Answer:
+        x, state = solver.run(x0, bounds=tuple(budget.bounds or ()))
+        return Answer(x, state.error <= budget.gtol, state.iter_num, state.num_fun_eval)
+
+    return solve
+
+
 def _scipy(
     method: str, options: Callable[[Budget], dict[str, Any]], *, products: bool = False
 ) -> Callable[[Fun, jax.Array, Budget], tuple[float, Solve]]:
@@ -206,7 +222,9 @@ def _scipy(
 
         def solve(start: jax.Array) -> Answer:
             counts["hvp"] = 0
-            more = {"hessp": product} if products else {}
+            more: dict[str, Any] = {"hessp": product} if products else {}
+            if budget.bounds is not None:
+                more["bounds"] = optimize.Bounds(*(np.asarray(side, np.float64) for side in budget.bounds))
             asked = {"maxiter": budget.maxiter, **options(budget)}
             found: Any = optimize.minimize(both, np.asarray(start), jac=True, method=method, options=asked, **more)
             x = jnp.asarray(np.asarray(found.x, x0.dtype))
@@ -222,6 +240,10 @@ def _lbfgsb_options(budget: Budget) -> dict[str, Any]:
     return {"ftol": 0.0, "gtol": budget.gtol, "maxcor": MEMORY, "maxfun": most}
 
 
+def _tnc_options(budget: Budget) -> dict[str, Any]:
+    return {"gtol": budget.gtol, "ftol": 0.0, "xtol": 0.0, "maxfun": SEARCH_TRIALS * budget.maxiter}
+
+
 RIVALS = {
     "optax-lbfgs": Entrant("optax", compiled(_optax_lbfgs)),
     "optimistix-lbfgs": Entrant("optimistix", compiled(_optimistix("LBFGS"))),
@@ -232,6 +254,13 @@ RIVALS = {
     "scipy-newton-cg": Entrant("scipy", _scipy("Newton-CG", lambda _: {"xtol": STEP}, products=True)),
 }
 """The rivals by name, whether installed or not."""
+
+BOUNDED = {
+    "scipy-lbfgsb": RIVALS["scipy-lbfgsb"],
+    "scipy-tnc": Entrant("scipy", _scipy("TNC", _tnc_options)),
+    "jaxopt-lbfgsb": Entrant("jaxopt", compiled(_jaxopt_lbfgsb)),
+}
+"""Those that take bounds."""
 
 
 def usable(package: str) -> bool:
@@ -251,3 +280,9 @@ def entrants() -> dict[str, Entrant]:
     """Return all that can take part here: every method of jopt as `jopt-NAME`, then the rivals that are installed."""
     ours = {f"jopt-{name}": by_jopt(factory) for name, factory in METHODS.items()}
     return ours | {name: rival for name, rival in RIVALS.items() if usable(rival.package)}
+
+
+def bounded_entrants() -> dict[str, Entrant]:
+    """Return all that can take part where there are bounds."""
+    ours = {f"jopt-{name}": by_jopt(factory) for name, factory in METHODS.items() if factory().bounded}
+    return ours | {name: rival for name, rival in BOUNDED.items() if usable(rival.package)}

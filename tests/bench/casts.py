@@ -20,8 +20,18 @@ class Bowl:
         return args * (jnp.sum((y["a"] - 1) ** 2) + (y["b"] - 1) ** 2) / 2
 
 
+class Walled(Bowl):
+    """The same within bounds, one of which is CUTEst's way to say that there is none; the start lies outside."""
+
+    bounds = ({"a": jnp.array([0.25, -1e20]), "b": jnp.array(-1.0)}, {"a": jnp.array([1e20, 0.5]), "b": jnp.array(9.0)})
+
+
 def problems():
     return {"EASY": Bowl(1.0), "STEEP": Bowl(100.0)}
+
+
+def walled():
+    return {"WALLED": Walled(1.0)}
 
 
 def answering(x, *, claimed=True, code=7):
@@ -51,6 +61,19 @@ def entrants():
         "sleeper": misbehaving(lambda: time.sleep(60)),
         "crasher": misbehaving(lambda: os._exit(3)),
         "raiser": misbehaving(fail),
+    }
+
+
+def within_bounds():
+    """Return solvers for the walled bowl, whose minimiser is (1, 0.5, 1)."""
+
+    def build(x, budget):
+        assert budget.bounds.upper.shape == (3,)
+        return 0.5, lambda start: Answer(jnp.asarray(x, start.dtype), True, 1, 1)
+
+    return {
+        "right": Entrant("jopt", lambda _fun, _x0, budget: build([1.0, 0.5, 1.0], budget)),
+        "outside": Entrant("jopt", lambda _fun, _x0, budget: build([1.0, 1.0, 1.0], budget)),
     }
 
 

@@ -22,7 +22,8 @@ def test_half_is_the_parity_of_the_digest_as_an_integer(name):
 
 def test_a_first_look_spoils_no_problem_of_the_odd_half():
     assert len(set(cutest_problems.QUICK)) == 12
-    assert {cutest_problems.half(name) for name in cutest_problems.QUICK} == {"even"}
+    names = cutest_problems.QUICK + cutest_problems.QUICK_BOUNDED
+    assert {cutest_problems.half(name) for name in names} == {"even"}
 
 
 def test_problem_is_a_function_of_one_vector():
@@ -30,6 +31,13 @@ def test_problem_is_a_function_of_one_vector():
     assert (made.name, made.size, made.x0.dtype) == ("STEEP", 3, jnp.float32)
     np.testing.assert_allclose(made.fun(jnp.array([2.0, 1.0, 0.0])), 100.0)
     assert cutest_problems.sizes(casts.problems()) == {"EASY": 3, "STEEP": 3}
+
+
+def test_bounds_are_vectors_and_the_start_is_within_them():
+    made = cutest_problems.flat("WALLED", casts.Walled(1.0), jnp.float64)
+    np.testing.assert_array_equal(made.bounds.lower, [0.25, -np.inf, -1.0])
+    np.testing.assert_array_equal(made.bounds.upper, [np.inf, 0.5, 9.0])
+    np.testing.assert_array_equal(made.x0, [0.25, 0.0, 0.0])
 
 
 def test_missing_sif2jax_is_said_with_the_cure(monkeypatch):
@@ -54,6 +62,21 @@ def test_cutest_problems_are_loaded_without_the_rest_of_sif2jax():
     np.testing.assert_allclose(rosenbrock.x0, [-1.2, 1.0])
     np.testing.assert_allclose(rosenbrock.fun(rosenbrock.x0), 24.2)
     assert sizes["ROSENBR"] == rosenbrock.size == 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_cutest_problems_with_bounds_are_loaded():
+    pytest.importorskip("jaxtyping", reason="sif2jax needs it")
+    if not cutest_problems.available():
+        pytest.skip("sif2jax is not installed")
+    made = cutest_problems.load_bounded()
+    assert set(cutest_problems.QUICK_BOUNDED) <= {
+        name for name, size in cutest_problems.sizes(made).items() if size <= 10
+    }
+    hs5 = cutest_problems.flat("HS5", made["HS5"], jnp.float64)
+    np.testing.assert_array_equal(hs5.bounds, [[-1.5, -3.0], [4.0, 3.0]])
+    assert {"BQPGABIM", "DIAGPQB"} <= set(made)  # quadratics stand in a list of their own
 
 
 def test_a_package_that_is_no_longer_one_is_said(monkeypatch):
@@ -105,7 +128,7 @@ def test_race_goes_on_after_hangs_and_crashes_and_judges_afresh(first):
 
 def test_header_says_how_it_was_measured(first):
     (header,) = first[0].headers
-    assert header.task == ("float64", 1e-6, 2000, LIMIT)
+    assert header.task == ("float64", 1e-6, 2000, LIMIT, "unconstrained")
     assert header.device == "cpu"
     assert {"python", "jopt", "jax", "optax"} <= set(header.versions)
     assert header.commit == cutest.commit()
@@ -126,6 +149,16 @@ def test_file_is_resumed_where_it_ends(first, file):
     assert race.headers == first[0].headers
     with pytest.raises(ValueError, match="rows of another task"):
         cutest.race_cutest(settings._replace(gtol=1e-3), file, cast=CAST)
+
+
+def test_within_bounds_the_projected_gradient_counts_and_a_point_outside_is_none():
+    settings = Settings(names=("WALLED",), family="bounded")
+    race = cutest.race_cutest(settings, cast=cutest.Cast(casts.walled, casts.within_bounds))
+    right, outside = race.rows
+    assert (right.fun, right.grad) == (0.125, 0.0)  # the gradient is -0.5 in the entry that is held
+    assert (right.fun0, right.grad0) == ((0.75**2 + 2) / 2, 1.0)
+    assert np.isnan(outside.fun)
+    assert race.headers[0].task[-1] == "bounded"
 
 
 def test_float32_is_solved_in_single_and_judged_in_double():

@@ -91,6 +91,19 @@ def test_options_reach_the_benchmark(call, arguments, expected):
     assert asked.cast == cutest.Cast()
 
 
+def test_bounded_takes_other_problems_and_solvers(call, monkeypatch):
+    monkeypatch.setattr(rivals, "METHODS", {"lbfgs": None})
+    result = call("cutest", "--bounded", "--no-progress")
+    assert result.exit_code == 0, result.output
+    call("cutest", "--bounded", "--quick")
+    first, second = call.asked
+    assert first.settings == Settings(family="bounded")
+    assert first.cast == cutest.Cast(cutest_problems.load_bounded, rivals.bounded_entrants)
+    assert first.path == "cutest-bounded-float64.jsonl"
+    assert second.settings.names == cutest_problems.QUICK_BOUNDED
+    assert second.settings.methods == ("jopt-lbfgs", "scipy-lbfgsb")
+
+
 def test_quick_takes_a_dozen_problems_and_the_methods_that_are_there(call, monkeypatch):
     monkeypatch.setattr(rivals, "METHODS", {"lbfgs": None})
     call("cutest", "--quick", "--out", "rows.jsonl", "--mixed")

@@ -8,6 +8,7 @@ import pytest
 
 from jopt.bench import ablation, rivals
 from jopt.bench.rivals import Budget
+from jopt.linalg.box import Box
 from jopt.solvers.methods import METHODS
 
 
@@ -57,6 +58,27 @@ def test_counts_of_evaluations_and_products_are_true(name):
     assert 0 < int(answer.nit) <= int(answer.nfev)
     assert compile_s > 0
     assert entrant.word(int(answer.code)) == ("CONVERGED" if name == "jopt-lbfgs" else "0")
+
+
+@pytest.mark.parametrize("name", ["jopt-lbfgs", *rivals.BOUNDED])
+@pytest.mark.filterwarnings("ignore")
+def test_those_for_bounds_stay_within_them(name):
+    entrant = rivals.by_jopt(METHODS["lbfgs"]) if name == "jopt-lbfgs" else rivals.BOUNDED[name]
+    pytest.importorskip(entrant.package)
+    bounds = Box(jnp.array([-2.0, -jnp.inf]), jnp.array([0.5, jnp.inf]))
+    fun = lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2  # noqa: E731
+    x0 = jnp.array([-1.2, 1.0])
+    answer = entrant.build(fun, x0, Budget(1e-6, 500, bounds))[1](x0)
+    np.testing.assert_allclose(answer.x, [0.5, 0.25], atol=1e-5)
+    assert answer.x[0] <= 0.5
+    assert answer.claimed
+
+
+def test_methods_that_take_bounds_take_part_where_there_are_some(monkeypatch):
+    monkeypatch.setattr(rivals, "usable", lambda package: package == "scipy")
+    bounded = [f"jopt-{name}" for name, factory in METHODS.items() if factory().bounded]
+    assert {"jopt-lbfgs", "jopt-trust-ncg", "jopt-newton-cg"} <= set(bounded)
+    assert list(rivals.bounded_entrants()) == [*bounded, "scipy-lbfgsb", "scipy-tnc"]
 
 
 def test_no_success_is_claimed_where_iterations_ran_out():
