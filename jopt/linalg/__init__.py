@@ -3,8 +3,11 @@
 
 - `limited_memory` (limited_memory.py): the L-BFGS matrix and its product with a vector, in two forms.
 - `cg` (cg.py): conjugate gradients for A x = b; `preconditioners` (preconditioners.py): Jacobi, Hutchinson, L-BFGS.
+- `Box`, `project`, `projected_gradient` (box.py): bounds, and what takes the gradient's part within them;
+  compact.py: the L-BFGS matrix itself, not its inverse; boxed_model.py: its model's minimiser in a box.
 - `lsqr` (lsqr.py): least squares by products; dense_least_squares.py: by orthogonal factors.
 - `steihaug` (steihaug.py): conjugate gradients on a quadratic model within a ball.
+- `boxed_steihaug` (boxed_steihaug.py): the same within a box and a ball; boxed_rounds.py: its one trip; boxed_path.py: shorter steps.
 - more_sorensen.py, dogleg.py: the model's minimiser in the ball, and Powell's path, from a dense matrix.
 - `lanczos`, `ritz` (lanczos.py): eigenvalues of a symmetric operator on a Krylov space, with errors;
   `extremes` (extremes.py): bounds of the ends of its spectrum.
@@ -14,6 +17,8 @@
 """
 
 from jopt.linalg import limited_memory, preconditioners, probes
+from jopt.linalg.box import Box, project, projected_gradient
+from jopt.linalg.boxed_steihaug import BoxedResult, boxed_steihaug
 from jopt.linalg.cg import CGResult, cg
 from jopt.linalg.extremes import Extremes, extremes
 from jopt.linalg.hutchinson import Estimate, hutchinson
@@ -24,6 +29,8 @@ from jopt.linalg.steihaug import SteihaugResult, steihaug
 from jopt.linalg.symmetry import asymmetry, symmetry_tolerance
 
 __all__ = [
+    "Box",
+    "BoxedResult",
     "CGResult",
     "Estimate",
     "Extremes",
@@ -32,6 +39,7 @@ __all__ = [
     "SteihaugResult",
     "Tridiagonal",
     "asymmetry",
+    "boxed_steihaug",
     "cg",
     "dense",
     "extremes",
@@ -41,6 +49,8 @@ __all__ = [
     "lsqr",
     "preconditioners",
     "probes",
+    "project",
+    "projected_gradient",
     "ritz",
     "ritz_vector",
     "steihaug",

@@ -59,6 +59,19 @@ def steps_within(box: Box, x: Params) -> Box:
     return Box(tree.sub(box.lower, x), tree.sub(box.upper, x))
 
 
+def moved(box: Box, x: Params, p: Params) -> Params:
+    """Return x + p in the box, exactly on a bound where p takes all the room that `steps_within` finds.
+
+    Rounding of x + (lower - x) may miss the bound by a little, and the entry would seem free.
+    """
+
+    def leaf(x: jax.Array, p: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        inside = jnp.clip(x + p, low, high)
+        return jnp.where(p <= low - x, low, jnp.where(p >= high - x, high, inside))
+
+    return jax.tree.map(leaf, x, p, box.lower, box.upper)
+
+
 def longest(steps: Box, d: Params) -> Scalar:
     """Return the largest a with a d within a box of steps; infinity where no bound lies ahead.
 
