@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Tree = Any
 
@@ -139,7 +140,7 @@ def ravel(a: Tree) -> tuple[jax.Array, Callable[[jax.Array], Tree]]:
     """Return the tree as one vector of `scalar_dtype(a)`, leaf after leaf in the order of `jax.tree.leaves`, and the way back.
 
     The way back takes a vector of shape (size,) and returns a tree with the dtypes of `a`. For dense methods on few
-    parameters; it copies.
+    parameters; it copies, and leaves that are spread over devices come together on each.
     """
     leaves, structure = jax.tree.flatten(a)
     dtype = scalar_dtype(a)
@@ -147,9 +148,9 @@ def ravel(a: Tree) -> tuple[jax.Array, Callable[[jax.Array], Tree]]:
 
     def unravel(vector: jax.Array) -> Tree:
         parts = (vector[i:j].reshape(x.shape).astype(x.dtype) for i, j, x in zip(ends, ends[1:], leaves, strict=False))
-        return structure.unflatten(parts)
+        return structure.unflatten(_laid_out(part, x) for part, x in zip(parts, leaves, strict=True))
 
-    vector = jnp.concatenate([x.astype(dtype).ravel() for x in leaves]) if leaves else jnp.zeros(0, dtype)
+    vector = jnp.concatenate([_whole(x).astype(dtype).ravel() for x in leaves]) if leaves else jnp.zeros(0, dtype)
     return vector, unravel
 
 
@@ -170,6 +171,20 @@ def stacked_vdot(rows: Tree, a: Tree) -> jax.Array:
     return _total(jax.tree.map(leaf, rows, a), dtype)
 
 
+def stacked_gram(a: Tree, b: Tree) -> jax.Array:
+    """Return the inner products of k stacked trees with l others, shape (k, l), at highest precision."""
+    dtype = scalar_dtype(a)
+
+    def leaf(x: jax.Array, y: jax.Array) -> jax.Array:
+        x, y = _to(x, dtype), _to(y, dtype)
+        axes = tuple(range(1, x.ndim))
+        if is_sharded(x):  # see stacked_vdot
+            return jnp.sum(x[:, None] * y[None], axis=tuple(axis + 1 for axis in axes))
+        return jnp.tensordot(x, y, (axes, axes), precision=jax.lax.Precision.HIGHEST)
+
+    return _total(jax.tree.map(leaf, a, b), dtype)
+
+
 def stacked_sum(weights: jax.Array, rows: Tree) -> Tree:
     """Return the sum of k stacked trees with weights of shape (k,), at highest precision.
 
@@ -187,10 +202,42 @@ def stacked_sum(weights: jax.Array, rows: Tree) -> Tree:
 def is_sharded(x: Any) -> bool:
     """Return whether an array is known, at trace time, to be spread over devices."""
     if isinstance(x, Tracer):
-        spec = getattr(jax.typeof(x).sharding, "spec", ())
-        return any(axis is not None for axis in spec)
+        return _spread(jax.typeof(x).sharding)
     sharding = getattr(x, "sharding", None)  # an array of NumPy's has none
     return sharding is not None and not sharding.is_fully_replicated
+
+
+def beside(x: jax.Array, like: Tree) -> jax.Array:
+    """Return x, whole on each device of the mesh on which the leaves of `like` are known to be laid out.
+
+    A constant knows no mesh, and an array of a mesh with explicit axes is not written into one that knows none.
+    """
+    return functools.reduce(lambda x, leaf: _on_mesh_of(leaf, x, PartitionSpec()), jax.tree.leaves(like), x)
+
+
+def _whole(x: jax.Array) -> jax.Array:
+    """Return x whole on each device, where its type says that it is spread."""
+    return _on_mesh_of(x, x, PartitionSpec()) if _spread(jax.typeof(x).sharding) else x
+
+
+def _laid_out(x: jax.Array, like: jax.Array) -> jax.Array:
+    """Return x as the type of `like` says that it is laid out."""
+    return _on_mesh_of(like, x, jax.typeof(like).sharding.spec)
+
+
+def _on_mesh_of(like: Any, x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """Return x on the mesh of `like`, if it has explicit axes: else layouts are the compiler's, and no part of a type."""
+    # The type knows the mesh without its devices, which an array outside a trace has to be told.
+    sharding = jax.typeof(like).sharding if isinstance(like, Tracer) else getattr(like, "sharding", None)
+    mesh = getattr(sharding, "mesh", None)
+    if mesh is None or AxisType.Explicit not in mesh.axis_types:
+        return x
+    place = jax.sharding.reshard if isinstance(x, Tracer) or isinstance(like, Tracer) else jax.device_put
+    return place(x, NamedSharding(mesh, spec))
+
+
+def _spread(sharding: Any) -> bool:
+    return any(axis is not None for axis in getattr(sharding, "spec", ()))
 
 
 def zeros_like(a: Tree, dtype: Any = None) -> Tree:
@@ -327,7 +374,7 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "as_parameters", "axpy", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
-    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_sum", "stacked_vdot", "strong",
+    "as_parameters", "axpy", "beside", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
+    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
     "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

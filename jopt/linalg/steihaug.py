@@ -123,7 +123,7 @@ def empty_path(params: Params, kept: int = KEPT) -> Path:
     dtype = tree.scalar_dtype(params)
     return Path(
         points=jax.tree.map(lambda x: jnp.broadcast_to(jnp.zeros_like(x), (kept, *x.shape)), params),
-        numbers=jnp.broadcast_to(jnp.asarray([jnp.inf, 0, 0], dtype), (kept, 3)),
+        numbers=tree.beside(jnp.broadcast_to(jnp.asarray([jnp.inf, 0, 0], dtype), (kept, 3)), params),
     )
 
 
