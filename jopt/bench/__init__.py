@@ -8,6 +8,7 @@
   (rows and their file), scores.py (what counts as solved, ratios, profiles), cutest_tables.py (for people).
 - ablation.py: variants of the trust region against its default, on the same problems (`jopt bench ablation`).
 - directions.py: the cost of one L-BFGS direction (`python -m jopt.bench directions`).
+- batch.py: thousands of small problems at once (`python -m jopt.bench.batch`).
 - commands.py, __main__.py: the command line of this room.
 """
 

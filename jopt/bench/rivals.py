@@ -262,6 +262,9 @@ BOUNDED = {
 }
 """Those that take bounds."""
 
+MAKE_OPTAX = _optax_lbfgs
+"""optax's loop as `make(fun, budget) -> solve`, a pure function of x0: for use under `jax.vmap`."""
+
 
 def usable(package: str) -> bool:
     """Whether a package can be imported; an old one may be installed and broken by a new JAX."""
