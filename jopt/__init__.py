@@ -5,6 +5,7 @@ One idea: choose a direction, choose how far, repeat until a stated condition ho
 `init`/`update` pairs over pytrees.
 
 - Minimise a function:         `jopt.minimize(fun, x0)`, see `help(jopt.minimize)`
+- Many problems at once:      `jopt.minimize_batch(fun, starts, args)`, one program, lanes refilled
 - From many starts:            `jopt.multistart(fun, starts)`, `jopt.random_search(fun, box, key)`
 - Fit residuals:               `jopt.least_squares(residual, x0)`
 - Train by hand:               `jopt.adam(1e-3)`, `jopt.chain(...)`, `jopt.apply_updates`
@@ -44,7 +45,9 @@ from jopt.solvers import (
     FixedStepState,
     History,
     Info,
+    Iteration,
     LeastSquaresState,
+    LoopState,
     MultistartResult,
     Objective,
     Point,
@@ -63,6 +66,7 @@ from jopt.solvers import (
     least_squares,
     levenberg_marquardt,
     minimize,
+    minimize_batch,
     multistart,
     newton,
     newton_cg,
@@ -113,12 +117,12 @@ from jopt.types import GradientTransformation, LineSearch, Solver
 __version__ = "0.1.0"
 
 __all__ = [
-    "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "LeastSquaresState", "LineSearch",
+    "DescentState", "FixedStepState", "GradientTransformation", "History", "Info", "Iteration", "LeastSquaresState", "LineSearch", "LoopState",
     "MultistartResult", "Objective", "Point", "Residuals", "Result", "SearchStatus", "Solver", "Status", "Stopping",
     "TrustRegionState", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_noise", "amsgrad",
     "apply_updates", "autodiff", "bfgs", "chain", "clip", "clip_by_global_norm", "clip_by_leaf_norm", "curvature", "descent", "dfp",
     "dogleg", "ema", "fixed_step", "gauss_newton_descent", "gradient_descent", "identity", "lbfgs", "least_squares",
-    "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "momentum", "multistart",
+    "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "minimize_batch", "momentum", "multistart",
     "nadam", "nadamw", "nesterov", "newton", "newton_cg", "nonlinear_cg", "problems", "random_search",
     "reduce_on_plateau", "rmsprop", "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax",
     "scale_by_amsgrad", "scale_by_bfgs", "scale_by_dfp", "scale_by_gauss_newton_cg", "scale_by_lbfgs",

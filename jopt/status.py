@@ -30,6 +30,7 @@ class Status(enum.IntEnum):
     SADDLE = 14
     MAXIMUM = 15
     NO_BRACKET = 16
+    INFEASIBLE = 17
 
     @property
     def success(self) -> bool:
@@ -44,7 +45,7 @@ class Status(enum.IntEnum):
 
 _ADVICE = {
     Status.RUNNING: "Still running: the loop has not reached a decision; call step again.",
-    Status.CONVERGED: "Converged: the largest gradient entry is at most gtol.",
+    Status.CONVERGED: "Converged: the largest entry of the gradient (within bounds: of the projected gradient) is at most gtol.",
     Status.STEP: "Stopped as asked: the last step moved no parameter by more than xtol.",
     Status.DECREASE: "Stopped as asked: the last step lowered the value by no more than ftol.",
     Status.RELATIVE_DECREASE: "Stopped as asked: the last step lowered the value by no more than frtol times its size.",
@@ -72,6 +73,10 @@ _ADVICE = {
     ),
     Status.MAXIMUM: "The slope vanishes but the curvature is negative: a maximum. Start elsewhere; a safeguarded method then descends.",
     Status.NO_BRACKET: "The values at both ends have the same sign, so they bracket no zero. Choose other ends.",
+    Status.INFEASIBLE: (
+        "No point lies within the bounds: a lower bound is above its upper bound, or one is NaN or infinite on the wrong side. "
+        "Nothing was evaluated; mend the bounds."
+    ),
 }
 
 

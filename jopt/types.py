@@ -160,10 +160,13 @@ class Transformation(Described, optax.GradientTransformationExtraArgs):
       stages: the transformations of a positional chain, empty otherwise.
       pairs: for directions made from differences (see `jopt.transforms.quasi_newton.from_pairs`), the form that is
         told the differences instead of remembering the previous point; None otherwise.
+      bounded: for directions, whether the update takes the extra `box`, the `jopt.linalg.Box` of the steps that keep
+        within bounds, and returns u with -u in that box.
     """
 
     stages: tuple[GradientTransformation, ...] = ()
     pairs: Any = None
+    bounded: bool = False
 
     if TYPE_CHECKING:  # optax's own types ask of an update that it takes every state, which none does
 
@@ -220,7 +223,16 @@ class Solver(Described, _SolverPair):
     `tolerance(grad_norm) -> gtol` foretells that the caller will stop at an accepted point with |g|_inf = grad_norm <= gtol:
     a direction that costs products is not made there, and before that not more exactly than it takes to get there. None
     foretells nothing. A state that finished so may be stepped on all the same.
+
+    Attributes:
+      bounded: whether the solver honours `objective.bounds`: every point it evaluates lies within them, and the gradient
+        norm it reports is that of the projected gradient.
+      run: how its loop is run, `(rebuild, values, limits, params, options, start) -> LoopState` with `rebuild(values)` the
+        objective; None for `jopt.solvers.loop.run`.
     """
+
+    bounded: bool = False
+    run: Any = None
 
 
 class _ByIdentity:

@@ -224,7 +224,7 @@ def _scipy(
             counts["hvp"] = 0
             more: dict[str, Any] = {"hessp": product} if products else {}
             if budget.bounds is not None:
-                more["bounds"] = optimize.Bounds(*(np.asarray(side, np.float64) for side in budget.bounds))
+                more["bounds"] = np.asarray(budget.bounds, np.float64).T
             asked = {"maxiter": budget.maxiter, **options(budget)}
             found: Any = optimize.minimize(both, np.asarray(start), jac=True, method=method, options=asked, **more)
             x = jnp.asarray(np.asarray(found.x, x0.dtype))

@@ -50,3 +50,22 @@ def history_rows(function: str, maxiter: Any) -> int:
         msg = f"{function}: maxiter must be a Python number with history=True, since it is the length of arrays; got a traced value."
         raise TypeError(msg)
     return int(maxiter) + 1
+
+
+def leading_axis(function: str, argument: str, starts: Any) -> int:
+    """Return the length of the axis in front of every leaf.
+
+    Raises:
+      ValueError: naming the leaf that has none, or another length than the first leaf, or none of its entries.
+    """
+    leaves = [(jax.tree_util.keystr(path), x.shape) for path, x in jax.tree_util.tree_leaves_with_path(starts)]
+    number = leaves[0][1][0] if leaves and leaves[0][1] else 0
+    for path, shape in leaves or [("", ())]:
+        if not shape or not shape[0] or shape[0] != number:
+            alike = f" ({number}, as in the first leaf)" if number else ""
+            msg = (
+                f"{function}: {argument}{path} must have a leading axis with one entry for each start{alike}, got shape {shape}; "
+                "for a single start use minimize."
+            )
+            raise ValueError(msg)
+    return number

@@ -3,6 +3,9 @@
 
     x' = x + a d,   d = -u,   u the direction's output for the gradient at x,   a from the line search
 
+Within bounds, where the direction honours them, x + d is feasible, a goes no further than that line stays so, and every
+trial is projected, so that rounding does not lead out. In place of -g stands the step to the projection of x - g.
+
 One step of the solver is one trial of the search. When the search is over the point moves, the direction is asked again
 and a new search begins, all in the same step, so the objective stands once in the compiled program.
 
@@ -24,10 +27,13 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree
+from jopt.linalg.box import Box, longest, projected_gradient, steps_within
 from jopt.linesearch.conditions import value_noise
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
 from jopt.linesearch.machine import SearchState, check_parts
+from jopt.solvers import bounds
 from jopt.solvers.info import Info
+from jopt.solvers.limited_search import update_within
 from jopt.solvers.objective import Point, as_objective
 from jopt.solvers.stalling import Floor, find_floor, no_floor, stalled_or
 from jopt.solvers.steering import Turning, steer
@@ -96,7 +102,8 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
       direction: a transformation whose output is a preconditioned gradient +B g, such as `scale_by_lbfgs()`,
         `scale_by_newton_cg()` or any chain of first-order stages. It is asked once for each accepted point, and gets
         `value`, `grad`, `value_fn` and, if it calls it, `hvp`, the product with the Hessian there. A direction counts
-        its products in a field `nhev` of its state.
+        its products in a field `nhev` of its state. The solver is bounded if the direction's attribute `bounded` is
+        true; within bounds such a one gets `box`, the box of steps in which its -u has to lie.
       search: a line search, such as `jopt.linesearch.strong_wolfe()`.
       first_trial: a strategy of `jopt.linesearch` that says where each search begins.
 
@@ -113,8 +120,8 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
     steering = steer(direction)
 
     def init(objective: Any, params: Params) -> DescentState:
-        del objective
-        params = tree.as_parameters("descent", "params", params)
+        box = as_objective(objective).bounds
+        params = bounds.within(box, tree.as_parameters("descent", "params", params))
         one = jnp.ones((), tree.scalar_dtype(params))
         return DescentState(
             params=params,
@@ -132,11 +139,13 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
 
     def step(objective: Any, state: DescentState, tolerance: Any = None) -> tuple[DescentState, Info]:
         objective = as_objective(objective)
+        box = objective.bounds
         pack, unpack = _packing(search, state.value)
         searching = unpack(state.search)
-        point, hvp = steering.look(objective, tree.axpy(searching.step, state.direction, state.params), state.inner)
-        searched = search.update(searching, point.value, tree.vdot(point.grad, state.direction))
-        grad_norm = tree.max_abs(point.grad)
+        target = bounds.trial(box, state.params, searching.step, state.direction)
+        point, hvp = steering.look(objective, target, state.inner)
+        searched = _search_on(search, searching, point, state, box)
+        grad_norm = bounds.grad_norm(box, point)
         step_norm = tree.max_abs(tree.sub(point.params, state.params))
         verdict = _judge(state, searched, point.value, grad_norm, step_norm)
         info = _report(state, point, grad_norm, step_norm, verdict)
@@ -150,20 +159,9 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         last = is_last(tolerance, verdict.moved, grad_norm)
         turning = Turning(verdict.moved, verdict.restart, last, state.started, state.params, state.grad, hvp)
         answer = steering.ask(objective, state.inner, here, turning)
-        course = _set_course(here, answer.scaled, verdict.restart)
+        course = _set_course(here, answer.scaled, verdict.restart, box)
         turn = verdict.moved | verdict.restart
-        trial = first_trial(
-            FirstTrialInfo(
-                first=~state.started | course.steepest,
-                grad_norm=course.grad_norm,
-                value=value,
-                slope=course.slope,
-                previous_step=searching.step,
-                previous_value=searching.start.value,
-                previous_slope=searching.start.slope,
-            )
-        )
-        begun = search.init(value, course.slope, trial.astype(value.dtype))
+        begun = _begin(search, first_trial, state, searching, here, course, box)
         noise = value_noise(None, searching.start.value)
         after = DescentState(
             params=params,
@@ -180,13 +178,56 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         )
         return after, info._replace(status=stalled_or(floor, info.status), nhev=answer.nhev)
 
-    return Solver(init, step)
+    solver = Solver(init, step)
+    solver.bounded = bool(getattr(direction, "bounded", False))
+    return solver
 
 
 def _packing(search: LineSearch, scalar: Scalar) -> Any:
     """Return `pack` and `unpack` for the states of a search whose scalars are like `scalar`."""
     like = jax.ShapeDtypeStruct((), scalar.dtype)
     return tree.packing(jax.eval_shape(search.init, like, like, like))
+
+
+def _search_on(
+    search: LineSearch, searching: SearchState, point: Point, state: DescentState, box: Box | None
+) -> SearchState:
+    """Return the search's state after a trial, within bounds with no step beyond them."""
+    slope = tree.vdot(point.grad, state.direction)
+    if box is None:
+        return search.update(searching, point.value, slope)
+    return update_within(search, searching, point.value, slope, _limit(box, state.params, state.direction))
+
+
+def _begin(
+    search: LineSearch,
+    first_trial: Strategy,
+    state: DescentState,
+    searching: SearchState,
+    base: Point,
+    course: _Course,
+    box: Box | None,
+) -> SearchState:
+    """Return the state of a search along a new direction, within bounds with no first trial beyond them."""
+    trial = first_trial(
+        FirstTrialInfo(
+            first=~state.started | course.steepest,
+            grad_norm=course.grad_norm,
+            value=base.value,
+            slope=course.slope,
+            previous_step=searching.step,
+            previous_value=searching.start.value,
+            previous_slope=searching.start.slope,
+        )
+    )
+    if box is not None:
+        trial = jnp.minimum(trial, _limit(box, base.params, course.direction))
+    return search.init(base.value, course.slope, trial.astype(base.value.dtype))
+
+
+def _limit(box: Box, params: Params, direction: Params) -> Scalar:
+    """Return how far the direction stays within bounds, at least 1, which rounding may have undercut."""
+    return jnp.maximum(1, longest(steps_within(box, params), direction))
 
 
 def _judge(state: DescentState, searched: SearchState, value: Scalar, grad_norm: Scalar, step_norm: Scalar) -> _Verdict:
@@ -222,18 +263,35 @@ def _report(state: DescentState, point: Point, grad_norm: Scalar, step_norm: Sca
     )
 
 
-def _set_course(base: Point, scaled: Params, restart: jax.Array) -> _Course:
+def _set_course(base: Point, scaled: Params, restart: jax.Array, box: Box | None) -> _Course:
     """Return the direction -scaled if it descends and no restart is due, otherwise -g over its largest entry.
 
     <g, d> leaves the range of numbers long before g does; divided by its largest entry, -g has a slope wherever g is.
+    Within bounds the latter is cut off where it leaves them.
     """
     unit_, ratio = tree.scaled_norm(base.grad)
     g_d = -tree.vdot(base.grad, scaled)
     steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
-    downhill = tree.where(steepest, jax.tree.map(lambda g: g / unit_.astype(g.dtype), base.grad), scaled)
+    unit_grad = jax.tree.map(lambda g: g / unit_.astype(g.dtype), base.grad)
+    if box is not None:
+        return _cut_course(base, scaled, unit_grad, (unit_, g_d, steepest), box)
+    downhill = tree.where(steepest, unit_grad, scaled)
     return _Course(
         direction=tree.negative(downhill),
         slope=jnp.where(steepest, -unit_ * ratio * ratio, g_d),
         grad_norm=unit_ * ratio,
         steepest=steepest,
     )
+
+
+def _cut_course(base: Point, scaled: Params, unit_grad: Params, numbers: tuple[Any, ...], box: Box) -> _Course:
+    """Return the direction -scaled within bounds, or the projected step along -g over its largest entry.
+
+    In the place of |g| stands |<g, d>| / |d|, so that the first trial of all makes a move of length 1 here too.
+    """
+    unit_, g_d, steepest = numbers
+    cut = projected_gradient(box, base.params, unit_grad)
+    downhill = tree.where(steepest, cut, scaled)
+    slope = jnp.where(steepest, -unit_ * tree.vdot(unit_grad, cut), g_d)
+    largest, ratio = tree.scaled_norm(downhill)
+    return _Course(tree.negative(downhill), slope, (jnp.abs(slope) / largest) / ratio, steepest)

@@ -45,11 +45,13 @@ class _Search(NamedTuple):
     Attributes:
       params: the best point so far.
       value: its value, infinity while there is none.
+      aux: its aux; zeros while there is none, None unless has_aux.
       chunks: chunks evaluated, int32.
     """
 
     params: Params
     value: Scalar
+    aux: Any
     chunks: jax.Array
 
 
@@ -73,6 +75,7 @@ def random_search(
     key: Any,
     args: tuple[Any, ...] = (),
     *,
+    has_aux: bool = False,
     trials: int = 1000,
     chunk: int = 100,
     target: float | None = None,
@@ -83,18 +86,19 @@ def random_search(
     depend on `chunk`. The search is one compiled program with one copy of the function; it works in `jit` and `vmap`.
 
     Args:
-      fun: `fun(params, *args)` giving a real scalar, traceable by JAX.
+      fun: `fun(params, *args)` giving a real scalar, or `(value, aux)` with `has_aux`, traceable by JAX.
       where: the box as a pair of trees (lower, upper) with lower <= upper, both finite, in which points are uniform; or a
         sampler `key -> params`.
       key: a random key, or a whole number to make one of.
       args: further arguments of `fun`: a tuple of trees of arrays (one argument alone need not be wrapped).
+      has_aux: whether `fun` returns auxiliary output beside the value; that of the best point comes back.
       trials: points to draw, >= 1.
       chunk: points evaluated together, >= 1: the memory is that of so many points and evaluations.
       target: stop after the first chunk with a value of at most this; None draws all points.
 
     Returns:
       A `Result` without `jac`, `history` and `state`: `x` is the finite point of least value (one of the points drawn, if
-      none was finite), `nfev` the points evaluated. The status is TARGET, MAX_EVALUATIONS, or NONFINITE where no value
+      none was finite), `nfev` the points evaluated, `aux` zeros if none was finite. The status is TARGET, MAX_EVALUATIONS, or NONFINITE where no value
       was finite; only TARGET is a success.
 
     Raises:
@@ -110,6 +114,7 @@ def random_search(
     """
     with naming("random_search"):
         static = calls.as_static("random_search", "fun", fun)
+        validate.flag("random_search", "has_aux", has_aux)
         validate.integer("random_search", "trials", trials, low=1)
         validate.integer("random_search", "chunk", chunk, low=1)
         if target is not None:
@@ -118,7 +123,7 @@ def random_search(
         args = calls.as_args("random_search", args)
         sampler = calls.as_static("random_search", "where", where) if callable(where) else None
         box = None if callable(where) else _box(where)
-        return _search(static, sampler, int(chunk), box, key, args, trials, target)
+        return _search(static, sampler, int(chunk), bool(has_aux), box, key, args, trials, target)
 
 
 def multistart(
@@ -155,17 +160,17 @@ def multistart(
     """
     with naming("multistart"):
         starts = tree.as_parameters("multistart", "starts", starts)
-        _check_starts(starts)
+        calls.leading_axis("multistart", "starts", starts)
         runs = jax.vmap(lambda x0: minimize(fun, x0, args, method, **limits))(starts)
         return _pick(runs)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _search(
-    fun: Any, sampler: Any, chunk: int, box: Any, key: jax.Array, args: Any, trials: Any, target: Any
+    fun: Any, sampler: Any, chunk: int, has_aux: bool, box: Any, key: jax.Array, args: Any, trials: Any, target: Any
 ) -> Result:
     """Draw and evaluate chunk after chunk, keeping the best point."""
-    objective = Objective(fun, args)
+    objective = Objective(fun, args, has_aux)
 
     def draw(index: jax.Array) -> Params:
         lane = jax.random.fold_in(key, index)
@@ -185,14 +190,17 @@ def _search(
     def body(search: _Search) -> _Search:
         indices = search.chunks * chunk + jnp.arange(chunk, dtype=jnp.int32)
         points = jax.vmap(draw)(indices)
-        values = jax.vmap(objective.value)(points)
+        values, aux = jax.vmap(objective.outputs)(points)
         values = jnp.where(jnp.isfinite(values) & (indices < trials), values, jnp.inf)
         least = jnp.argmin(values)
-        candidate = (jax.tree.map(lambda x: x[least], points), values[least])
-        params, value = tree.where(values[least] < search.value, candidate, (search.params, search.value))
-        return _Search(params, value, search.chunks + 1)
+        params, aux = jax.tree.map(lambda x: x[least], (points, aux))
+        best = (search.params, search.value, search.aux)
+        candidate = (params, values[least], tree.cast(aux, search.aux))
+        params, value, aux = tree.where(values[least] < search.value, candidate, best)
+        return _Search(params, value, aux, search.chunks + 1)
 
-    end = jax.lax.while_loop(more, body, _Search(first, jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.int32)))
+    blank = objective.blank(first)
+    end = jax.lax.while_loop(more, body, _Search(first, blank.value, blank.aux, jnp.zeros((), jnp.int32)))
     status = first_of(
         (~jnp.isfinite(end.value), Status.NONFINITE),
         ((end.value <= goal), Status.TARGET),
@@ -202,7 +210,7 @@ def _search(
     nfev = jnp.minimum(end.chunks * chunk, trials)
     return Result(
         x=end.params, fun=end.value, jac=None, nit=zero, nfev=nfev, njev=zero, nhev=zero,
-        status=status, success=status == Status.TARGET, aux=None, history=None, state=None,
+        status=status, success=status == Status.TARGET, aux=end.aux, history=None, state=None,
     )  # fmt: skip
 
 
@@ -240,24 +248,6 @@ def _box(where: Any) -> tuple[Params, Params]:
             msg = f"random_search: lower{at} must be finite and at most upper{at}, got {low} and {high}."
             raise ValueError(msg)
     return lower, upper
-
-
-def _check_starts(starts: Params) -> None:
-    """Raise unless all leaves have a leading axis of the same length >= 1.
-
-    Raises:
-      ValueError: naming the leaf that has not.
-    """
-    leaves = [(jax.tree_util.keystr(path), x.shape) for path, x in jax.tree_util.tree_leaves_with_path(starts)]
-    number = leaves[0][1][0] if leaves and leaves[0][1] else 0
-    for path, shape in leaves or [("", ())]:
-        if not shape or not shape[0] or shape[0] != number:
-            alike = f" ({number}, as in the first leaf)" if number else ""
-            msg = (
-                f"multistart: starts{path} must have a leading axis with one entry for each start{alike}, got shape {shape}; "
-                "for a single start use minimize."
-            )
-            raise ValueError(msg)
 
 
 @jax.jit

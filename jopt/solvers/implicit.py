@@ -15,13 +15,24 @@ product with dg/da transposed. The other fields of a result follow,
     aux    (d aux/dx) x. + (d aux/da) a.
     x0, limits, counters, history, state    no derivative
 
+*Within bounds* the entries of x are either free, where g = 0 holds as above, or held by a bound, whose tangent b. is then
+theirs. With F and A the free and the held ones,
+
+    x._A = b._A,    H_FF x._F = -((dg/da) a.)_F - H_FA x._A
+
+is one system with the same symmetric operator cut to F, and fun gets <g_A, b._A> in addition: a multiplier times the
+movement of its bound. An entry is held where the projected gradient is its distance from a bound and not its gradient,
+so that one which the solve leaves within gtol of its bound is seen as what it is. Where g = 0 on a bound the derivative has two
+sides, and that with the entry free is taken; where lower = upper the entry is said to go with lower.
+
 A solve that did not end CONVERGED has no such equation: its derivatives are NaN, and so are those for which the system has
 no solution that conjugate gradients find (an indefinite H, or a singular one that does not match). A cotangent that is
 exactly zero stays zero, so that a lane masked out of a batch does not spoil the gradient of the others.
 
 Reference: Krantz and Parks (2013), The Implicit Function Theorem, doi:10.1007/978-1-4614-5981-1; Blondel et al. (2022),
 Efficient and Modular Implicit Differentiation, arXiv:2105.15183, section 2.1; Milgrom and Segal (2002), Envelope Theorems
-for Arbitrary Choice Sets, doi:10.1111/1468-0262.00296.
+for Arbitrary Choice Sets, doi:10.1111/1468-0262.00296; Fiacco (1983), Introduction to Sensitivity and Stability Analysis in Nonlinear
+Programming, section 3.2, for solutions within bounds.
 """
 
 from __future__ import annotations
@@ -38,7 +49,8 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jopt import tree, validate
 from jopt.linalg import cg
-from jopt.solvers import loop
+from jopt.linalg.box import Box
+from jopt.solvers import loop, resuming
 from jopt.solvers.objective import Point
 from jopt.solvers.result import Result, make_result
 from jopt.solvers.stopping import Stopping
@@ -88,7 +100,13 @@ def check(function: str, derivative: str, trust_unconverged: bool, maxfev: Any) 
 
 
 def solve(
-    solver: Solver, objective: Any, limits: Stopping, params: Params, options: loop.Options, rule: Rule
+    solver: Solver,
+    objective: Any,
+    limits: Stopping,
+    params: Params,
+    options: loop.Options,
+    rule: Rule,
+    resume: loop.LoopState | None = None,
 ) -> Result:
     """Run a solver to its end, with derivatives as the rule says.
 
@@ -100,12 +118,15 @@ def solve(
       params: the start.
       options: what the loop does beside solving.
       rule: how to differentiate.
+      resume: the state to go on from instead of the start; no derivative is taken in it.
 
     Returns:
       The result. The program is that of the loop alone until it is differentiated.
     """
+    if resume is not None:
+        options, resume = resuming.take_up(solver, objective, limits, params, options, resume)
     if rule.trips is not None:
-        return make_result(loop.unrolled(solver, objective, limits, params, options, rule.trips))
+        return make_result(loop.unrolled(solver, objective, limits, params, options, rule.trips, resume))
     fun, closed_over = _hoisted(objective.fun, (params, *objective.args))
     data = {name: x for name, x in objective._asdict().items() if not (callable(x) or isinstance(x, (str, bool)))}
 
@@ -113,8 +134,10 @@ def solve(
         closed_over, data = values
         return objective._replace(fun=functools.partial(fun, closed_over), **data)
 
-    def solution(values: Any, params: Params, limits: Stopping) -> Result:
-        return make_result(loop.run(solver, rebuild(values), limits, params, options))
+    def solution(values: Any, params: Params, limits: Stopping, start: loop.LoopState | None) -> Result:
+        if solver.run is not None:
+            return make_result(solver.run(rebuild, values, limits, params, options, start))
+        return make_result(loop.run(solver, rebuild(values), limits, params, options, start))
 
     differentiable = jax.custom_jvp(solution)
 
@@ -123,7 +146,13 @@ def solve(
         return result, _tangents(rebuild, primals[0], tangents[0], result, rule.trust)
 
     differentiable.defjvp(differentiate, symbolic_zeros=True)
-    return differentiable((closed_over, data), params, limits)
+    return differentiable((closed_over, data), params, limits, resume)
+
+
+def as_solved(objective: Any, params: Params) -> Any:
+    """Return an objective whose function is traced as `solve` traces it, so that a loop over it rounds alike."""
+    fun, closed_over = _hoisted(objective.fun, (params, *objective.args))
+    return objective._replace(fun=functools.partial(fun, closed_over))
 
 
 def _tangents(rebuild: Callable[[Any], Any], values: Any, velocity: Any, result: Result, trust: bool) -> Result:
@@ -148,16 +177,62 @@ def _tangents(rebuild: Callable[[Any], Any], values: Any, velocity: Any, result:
     ok = jnp.bool_(True) if trust else result.status == Status.CONVERGED
     value_dot, grad_dot = jax.jvp(value_and_grad, (a,), (a_dot,))[1]
     hvp = jax.linearize(lambda x: evaluate(x, a).grad, result.x)[1]
-    x_dot = _solve_symmetric(hvp, tree.negative(grad_dot), ok, trust)
+    # Zero, but in reverse mode too a function of the data, so that it is NaN where there is no derivative.
+    jac_dot = jax.tree.map(lambda g: jnp.broadcast_to(0 * value_dot, g.shape).astype(g.dtype), result.jac)
+    box, box_dot = values[1].get("bounds"), velocity[1].get("bounds")
+    if box is None:
+        x_dot = _solve_symmetric(hvp, tree.negative(grad_dot), ok, trust)
+    else:
+        held, by_bound = _held(box, box_dot, result, ok)
+        right = tree.sub(by_bound, _only_where(held, tree.axpy(1, hvp(by_bound), grad_dot), False))
+        cut = _cut(hvp, held)
+        x_dot = _solve_symmetric(cut, right, ok, trust)
+        value_dot = value_dot + tree.vdot(result.jac, by_bound)
+        jac_dot = tree.axpy(1, jac_dot, _only_where(held, tree.axpy(1, hvp(x_dot), grad_dot), True))
     aux_dot = still.aux
     if result.aux is not None:
         aux_dot = jax.jvp(lambda x, a: evaluate(x, a).aux, (result.x, a), (x_dot, a_dot))[1]
-    # Zero, but in reverse mode too a function of the data, so that it is NaN where there is no derivative.
-    grad_dot = jax.tree.map(lambda g: jnp.broadcast_to(0 * value_dot, g.shape).astype(g.dtype), result.jac)
-    dots = {"x": x_dot, "fun": value_dot, "jac": grad_dot, "aux": aux_dot}
+    dots = {"x": x_dot, "fun": value_dot, "jac": jac_dot, "aux": aux_dot}
     if not trust:
         dots = jax.tree.map(lambda dot: dot if _is_zero(dot) else _only_if(ok, dot), dots)
     return still._replace(**dots)
+
+
+def _held(box: Box, box_dot: Any, result: Result, ok: jax.Array) -> tuple[Params, Params]:
+    """Return which entries a bound holds, and the tangents of those bounds, zero on the free entries.
+
+    Where there is no derivative no entry is said to be held: such an entry would not depend on the data.
+    """
+
+    def leaf(x: Any, g: Any, low: Any, high: Any, low_dot: Any, high_dot: Any) -> tuple[jax.Array, jax.Array]:
+        at_low, at_high = (g > x - low) | (low == high), g < x - high
+        return (at_low | at_high) & ok, jnp.where(at_low, low_dot, jnp.where(at_high, high_dot, 0)).astype(x.dtype)
+
+    moving = [
+        jax.tree.map(_instantiated, side_dot, side, is_leaf=_is_zero)
+        for side_dot, side in zip(box_dot, box, strict=True)
+    ]
+    held, by_bound = tree.map_unzip(leaf, 2, result.x, result.jac, *box, *moving)
+    return held, by_bound
+
+
+def _instantiated(dot: Any, primal: jax.Array) -> jax.Array:
+    return jnp.zeros_like(primal) if _is_zero(dot) else dot
+
+
+def _only_where(held: Params, a: Params, which: bool) -> Params:
+    """Return a on the held entries, or on the others, and zero elsewhere."""
+    return jax.tree.map(lambda h, x: jnp.where(h == which, x, 0), held, a)
+
+
+def _cut(hvp: Callable[[Params], Params], held: Params) -> Callable[[Params], Params]:
+    """Return v -> H_FF v_F + v_A."""
+
+    def cut(v: Params) -> Params:
+        product = hvp(_only_where(held, v, False))
+        return jax.tree.map(lambda h, x, hx: jnp.where(h, x, hx), held, v, product)
+
+    return cut
 
 
 def _solve_symmetric(hvp: Callable[[Params], Params], right: Params, ok: jax.Array, trust: bool) -> Params:

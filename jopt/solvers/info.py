@@ -17,7 +17,7 @@ class Info(NamedTuple):
     Attributes:
       point: the point evaluated in this step.
       accepted: whether the solver moved to it (the first point counts as accepted), bool.
-      grad_norm: |g|_inf at the point.
+      grad_norm: |g|_inf at the point; within bounds that of the projected gradient.
       step_norm: |x - x_previous|_inf between accepted points, infinity at the first.
       decrease: value of the previous accepted point minus this value, infinity at the first.
       status: a `Status` that ends the solve, RUNNING otherwise; int32.

@@ -12,8 +12,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jopt import tree, validate
-from jopt.solvers import calls, implicit, loop, stopping
+from jopt.solvers import calls, implicit, loop, resuming, stopping, watching
 from jopt.solvers.levenberg_marquardt import gauss_newton_descent, levenberg_marquardt
+from jopt.solvers.observing import Iteration
 from jopt.solvers.residuals import Residuals
 from jopt.solvers.result import Result
 from jopt.solvers.robust import LOSSES
@@ -29,6 +30,7 @@ def least_squares(
     args: tuple[Any, ...] = (),
     method: str | Solver = "lm",
     *,
+    has_aux: bool = False,
     loss: str = "linear",
     f_scale: float = 1.0,
     gtol: float | None = None,
@@ -39,6 +41,11 @@ def least_squares(
     maxiter: int = 1000,
     maxfev: int | None = None,
     history: bool = False,
+    callback: Callable[[Iteration], Any] | None = None,
+    every: int = 1,
+    progress: bool = False,
+    time_limit: float | None = None,
+    resume: loop.LoopState | None = None,
     derivative: str = "implicit",
     trust_unconverged: bool = False,
 ) -> Result:
@@ -55,6 +62,7 @@ def least_squares(
       args: further arguments of `residual`: a tuple of trees of arrays (one argument alone need not be wrapped).
       method: "lm" (Levenberg-Marquardt), "gauss-newton", or a solver with settings of its own, such as
         `jopt.levenberg_marquardt(geodesic=True)`.
+      has_aux: whether `residual` returns `(residuals, aux)`.
       loss: "linear", "huber", "soft_l1", "cauchy" or "arctan", as SciPy defines them.
       f_scale: > 0: the size from which on a residual counts as an outlier; the linear loss does not use it.
       gtol: CONVERGED when the largest entry of the cost's gradient is at most this, >= 0; None means
@@ -67,17 +75,28 @@ def least_squares(
       maxfev: evaluations at most, >= 1; None sets no limit.
       history: whether to record cost, gradient norm, step and evaluations at each accepted point; `maxiter` must then be
         a Python number.
+      callback: as for `jopt.minimize`: called with a `jopt.Iteration` at every so many accepted steps and at the end;
+        outside `jit`, `vmap` and `grad` it ends the solve with STOPPED by returning True.
+      every: accepted steps between calls of `callback`, >= 1.
+      progress: whether to show a bar while solving, by the package rich (`pip install 'jopt[progress]'`). Not under
+        `jit`, `vmap` or `grad`.
+      time_limit: TIME when so many seconds have passed, > 0, compilation left out. None sets no limit. Not under `jit`,
+        `vmap` or `grad`.
+      resume: the `state` of a result to go on from; x0 then gives the structure alone. None begins at x0.
       derivative: "implicit" or "unrolled", as for `jopt.minimize`: how the result is differentiated with respect to `args`.
       trust_unconverged: as for `jopt.minimize`.
 
     Returns:
-      A `Result`: `fun` is the cost, `jac` its gradient, `aux` the residuals at x (not weighted by the loss), `njev` counts
+      A `Result`: `fun` is the cost, `jac` its gradient, `aux` the residuals at x (not weighted by the loss), or the pair
+      `(residuals, aux)` with has_aux, `njev` counts
       linearisations of the residual, `nhev` the steps of LSQR, each a product with J and one with J'.
 
     Raises:
-      ValueError: for a setting outside its range, an unknown method or loss.
+      ValueError: for a setting outside its range, an unknown method or loss; at trace time for a state of another solve,
+        or a bar or a limit of time, which need Python between trips.
       TypeError: for a method of `jopt.minimize`; at trace time, if the residuals are a scalar or not real floating
         arrays, or a leaf of `x0` is not.
+      ImportError: for a bar without the package rich.
 
     Example:
       >>> import jax.numpy as jnp, jopt
@@ -94,6 +113,7 @@ def least_squares(
     name = "least_squares"
     fun = calls.as_static(name, "residual", residual)
     solver = as_least_squares_solver(method)
+    validate.flag(name, "has_aux", has_aux)
     validate.choice(name, "loss", loss, LOSSES)
     validate.number(name, "f_scale", f_scale, low=0.0, low_open=True)
     limits = stopping.check(name, stopping.Stopping(gtol, xtol, ftol, frtol, target, maxiter, maxfev))
@@ -102,7 +122,17 @@ def least_squares(
     args = calls.as_args(name, args)
     rule = implicit.check(name, derivative, trust_unconverged, maxfev)
     size = f_scale if isinstance(f_scale, Tracer) else np.float64(f_scale)
-    return _solve(fun, solver, loss, options, rule, params, args, size, limits)
+    state = resuming.as_state(name, resume)
+
+    def compiled(options: loop.Options) -> Result:
+        return _solve(fun, solver, loss, has_aux, options, rule, params, args, size, limits, state)
+
+    watch = watching.check(name, callback, every, progress, time_limit)
+    if watch is None:
+        return compiled(options)
+    return watching.solve(
+        watch, solver, Residuals(fun, args, loss, size, has_aux), limits, params, options, state, compiled
+    )
 
 
 def as_least_squares_solver(method: Any) -> Solver:
@@ -131,16 +161,18 @@ def _by_name(name: str) -> Solver:
     return LEAST_SQUARES_METHODS[validate.choice("least_squares", "method", name, LEAST_SQUARES_METHODS, hint=hint)]()
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def _solve(
     fun: Any,
     solver: Solver,
     loss: str,
+    has_aux: bool,
     options: loop.Options,
     rule: implicit.Rule,
     params: Params,
     args: Any,
     f_scale: Any,
     limits: stopping.Stopping,
+    resume: loop.LoopState | None,
 ) -> Result:
-    return implicit.solve(solver, Residuals(fun, args, loss, f_scale), limits, params, options, rule)
+    return implicit.solve(solver, Residuals(fun, args, loss, f_scale, has_aux), limits, params, options, rule, resume)

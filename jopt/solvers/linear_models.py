@@ -181,7 +181,7 @@ def gradient_scale(model: LinearModel, grad: Params) -> Scalar:
 def blank_kept(params: Params, residuals: Residuals, *, rows: bool) -> Kept:
     """Return zeros of the shapes that the dense form keeps, without evaluating."""
     blank = residuals.blank(params)
-    dtype, m, n = blank.value.dtype, tree.size(blank.aux), tree.size(params)
+    dtype, m, n = blank.value.dtype, tree.size(residuals.among(blank.aux)), tree.size(params)
     weights = jnp.ones(m, dtype) if rows and residuals.loss != "linear" else None
     return Kept(jnp.zeros((m, n), dtype), jnp.zeros(m, dtype), weights)
 

@@ -163,7 +163,7 @@ def linearised_descent(settings: Settings) -> Solver:
         params = tree.as_parameters(settings.name, "params", params)
         blank = residuals.blank(params)
         zero = jnp.zeros_like(blank.value)
-        dense = linear_models.is_dense(settings.linear_solve, params, blank.aux)
+        dense = linear_models.is_dense(settings.linear_solve, params, residuals.among(blank.aux))
         columns = dense and settings.scaling == "columns"
         return LeastSquaresState(
             params=params,
@@ -199,12 +199,12 @@ def linearised_descent(settings: Settings) -> Solver:
 
 def _evaluate(settings: Settings, residuals: Residuals, state: LeastSquaresState) -> tuple[Point, linear_models.Look]:
     trial = tree.axpy(1, state.direction, state.params)
-    residual, weighted, model = residuals.linearize(trial)
+    aux, weighted, model = residuals.linearize(trial)
     if state.kept is None:
         look = linear_models.look_free(model, weighted)
     else:
         look = linear_models.look_dense(model, weighted, trial, rows=settings.geodesic)
-    return Point(trial, weighted.value, look.grad, residual), look
+    return Point(trial, weighted.value, look.grad, aux), look
 
 
 def _judge(state: LeastSquaresState, point: Point) -> tuple[Info, _Verdict]:

@@ -32,7 +32,8 @@ def lbfgs(
 ) -> Solver:
     """Minimise by limited-memory BFGS with a Wolfe line search.
 
-    For smooth objectives with any number of parameters. Memory: 2 m + 5 arrays of parameter size within `minimize`.
+    For smooth objectives with any number of parameters, with or without bounds. Memory: 2 m + 5 arrays of parameter size
+    within `minimize` without bounds.
 
     Args:
       memory: pairs kept, m >= 1.
@@ -44,7 +45,8 @@ def lbfgs(
       A solver; `minimize(..., method="lbfgs")` uses it with its defaults.
 
     Reference:
-      Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization, doi:10.1007/BF01589116.
+      Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization, doi:10.1007/BF01589116;
+      with bounds: Byrd, Lu, Nocedal and Zhu (1995), doi:10.1137/0916069 (`jopt.linalg.boxed_model` has the step).
     """
     direction = scale_by_lbfgs(memory, history_dtype=history_dtype)
     return descent(direction, search or linesearch.strong_wolfe(), first_trial=first_trial)
@@ -195,7 +197,8 @@ def newton_cg(
 ) -> Solver:
     """Minimise by Newton's method with truncated conjugate gradients and a line search.
 
-    For smooth objectives with any number of parameters; the Hessian is known by its products alone.
+    For smooth objectives with any number of parameters; the Hessian is known by its products alone. It keeps within
+    bounds, unless there is a preconditioner.
 
     Args:
       forcing: how exactly each direction is solved for: "superlinear", "eisenstat-walker-1", "eisenstat-walker-2", or a

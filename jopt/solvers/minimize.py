@@ -11,9 +11,12 @@ import jax
 import optax
 
 from jopt import tree, validate
-from jopt.solvers import calls, implicit, loop, methods, stopping
+from jopt.linalg.box import Box, project
+from jopt.solvers import bounds as boxes
+from jopt.solvers import calls, implicit, loop, methods, resuming, stopping, watching
 from jopt.solvers.fixed_step import fixed_step
 from jopt.solvers.objective import Objective
+from jopt.solvers.observing import Iteration
 from jopt.solvers.result import Result
 from jopt.solvers.second_order import ACTIONS
 from jopt.types import Params, Solver
@@ -25,6 +28,7 @@ def minimize(
     args: tuple[Any, ...] = (),
     method: str | Solver | optax.GradientTransformation = "trust-ncg",
     *,
+    bounds: tuple[Any, Any] | None = None,
     has_aux: bool = False,
     gtol: float | None = None,
     xtol: float | None = None,
@@ -34,6 +38,11 @@ def minimize(
     maxiter: int = 1000,
     maxfev: int | None = None,
     history: bool = False,
+    callback: Callable[[Iteration], Any] | None = None,
+    every: int = 1,
+    progress: bool = False,
+    time_limit: float | None = None,
+    resume: loop.LoopState | None = None,
     second_order: str | None = None,
     derivative: str = "implicit",
     trust_unconverged: bool = False,
@@ -54,6 +63,10 @@ def minimize(
         `"newton"`, `"dfp"`, `"gradient-descent"`), a solver such as `jopt.lbfgs(memory=5)`, or a transformation or chain,
         jopt's or optax's, such as `jopt.adam(1e-2)`, whose updates are then added as they stand. The default asks for
         second derivatives of `fun`; `"lbfgs"` does without.
+      bounds: `(lower, upper)`, each a number, None for no bound, a tree like x0 of numbers, Nones and arrays of the leaves'
+        shapes, or a prefix of such a tree, whose entries then stand for all leaves below them; -inf and inf are no bounds,
+        and lower = upper fixes an entry. Every point at which `fun` is evaluated lies within them, and in all tests below
+        the gradient is the projected gradient (`jopt.linalg.projected_gradient`). For the methods that keep within bounds.
       has_aux: whether `fun` returns auxiliary output beside the value.
       gtol: CONVERGED when the largest gradient entry is at most this, >= 0; None means sqrt(eps) max(1, |g(x0)|_inf),
         with eps that of the least precise leaf of x0.
@@ -65,6 +78,14 @@ def minimize(
       maxfev: evaluations at most, >= 1; None sets no limit.
       history: whether to record value, gradient norm, step and evaluations at each accepted point. The arrays have
         maxiter + 1 rows, so `maxiter` must then be a Python number.
+      callback: called with a `jopt.Iteration` at every so many accepted steps and at the end. Outside `jit`, `vmap` and
+        `grad` it ends the solve with STOPPED by returning True; inside it can only observe.
+      every: accepted steps between calls of `callback`, >= 1.
+      progress: whether to show a bar while solving, by the package rich (`pip install 'jopt[progress]'`). Not under
+        `jit`, `vmap` or `grad`.
+      time_limit: TIME when so many seconds have passed, > 0, compilation left out; looked at about ten times a second.
+        None sets no limit. Not under `jit`, `vmap` or `grad`.
+      resume: the `state` of a result to go on from; x0 then gives the structure alone. None begins at x0.
       second_order: what to do where the gradient test holds: None ends with CONVERGED; "report" looks for negative
         curvature by Lanczos, at most 32 Hessian-vector products, and ends with SADDLE if it finds some; "escape" then goes
         on from a lower point along it.
@@ -79,8 +100,11 @@ def minimize(
       what happened otherwise, and what to try.
 
     Raises:
-      ValueError: for a setting outside its range, or an unknown method.
+      ValueError: for a setting outside its range, an unknown method, bounds that do not fit x0, are NaN or cross, or
+        bounds with a method that does not keep within them.
+        At trace time: for a state of another solve, or a bar or a limit of time, which need Python between trips.
       TypeError: at trace time, if `fun` does not return a real scalar, or a leaf of `x0` is not a real floating array.
+      ImportError: for a bar without the package rich.
 
     Example:
       >>> import jax.numpy as jnp, jopt
@@ -99,7 +123,22 @@ def minimize(
         else validate.choice("minimize", "second_order", second_order, ACTIONS),
     )
     rule = implicit.check("minimize", derivative, trust_unconverged, maxfev)
-    return _solve(static, solver, has_aux, options, rule, params, calls.as_args("minimize", args), limits)
+    box = boxes.read("minimize", bounds, params)
+    if box is not None:
+        boxes.check_solve("minimize", solver, methods.METHODS, second_order, derivative)
+    args, state = calls.as_args("minimize", args), resuming.as_state("minimize", resume)
+
+    def compiled(options: loop.Options) -> Result:
+        return _solve(static, solver, has_aux, options, rule, params, args, limits, box, state)
+
+    watch = watching.check("minimize", callback, every, progress, time_limit)
+    if watch is None:
+        return compiled(options)
+    full = None if box is None else boxes.fill(box, params)
+    objective = Objective(static, args, has_aux, full)
+    start = boxes.within(full, params)
+    result = watching.solve(watch, solver, objective, limits, start, options, state, compiled)
+    return result if full is None else result._replace(projected=boxes.outside(full, params))
 
 
 def as_solver(method: Any) -> Solver:
@@ -133,5 +172,12 @@ def _solve(
     params: Params,
     args: Any,
     limits: stopping.Stopping,
+    box: Box | None,
+    resume: loop.LoopState | None,
 ) -> Result:
-    return implicit.solve(solver, Objective(fun, args, has_aux), limits, params, options, rule)
+    if box is None:
+        return implicit.solve(solver, Objective(fun, args, has_aux), limits, params, options, rule, resume)
+    box = boxes.fill(box, params)
+    objective, start = Objective(fun, args, has_aux, box), project(box, params)
+    result = implicit.solve(solver, objective, limits, start, options, rule, resume)
+    return result._replace(projected=boxes.outside(box, params))

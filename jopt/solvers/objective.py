@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jopt import tree
 from jopt.curvature.hvp import scalar_function
+from jopt.linalg.box import Box
 from jopt.types import Params, Scalar
 
 
@@ -37,11 +38,13 @@ class Objective(NamedTuple):
       fun: `fun(params, *args) -> value`, or `-> (value, aux)` with has_aux; value a real scalar.
       args: further arguments, passed on as they are.
       has_aux: whether `fun` returns auxiliary output beside the value.
+      bounds: the `jopt.linalg.Box` in which to minimise, two trees like the parameters; None without bounds.
     """
 
     fun: Callable[..., Any]
     args: tuple[Any, ...] = ()
     has_aux: bool = False
+    bounds: Box | None = None
 
     def evaluate(self, params: Params) -> Point:
         """Return the point with its value, gradient and aux, from one evaluation.
@@ -88,7 +91,11 @@ class Objective(NamedTuple):
 
     def value(self, params: Params) -> Scalar:
         """Return the value alone."""
-        return self._checked()(params)[0]
+        return self.outputs(params)[0]
+
+    def outputs(self, params: Params) -> tuple[Scalar, Any]:
+        """Return the value and the aux, None unless has_aux."""
+        return self._checked()(params)
 
     def blank(self, params: Params) -> Point:
         """Return a point with the structure of `evaluate(params)`, of infinite value, without evaluating."""
@@ -97,7 +104,7 @@ class Objective(NamedTuple):
             params=params,
             value=jnp.full((), jnp.inf, tree.scalar_dtype(params)),
             grad=tree.zeros_like(params),
-            aux=jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), aux),
+            aux=tree.zeros_like(aux),
         )
 
     def _checked(self) -> Callable[[Params], tuple[Scalar, Any]]:

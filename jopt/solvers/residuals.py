@@ -40,16 +40,19 @@ class Residuals(NamedTuple):
     """Residuals of the parameters, and the loss that weighs them.
 
     Attributes:
-      fun: `fun(params, *args)` giving a tree of real floating arrays, the residuals before they are squared.
+      fun: `fun(params, *args)` giving a tree of real floating arrays, the residuals before they are squared; or
+        `(residuals, aux)` with has_aux.
       args: further arguments, passed on as they are.
       loss: a name in `jopt.solvers.robust.LOSSES`.
       f_scale: > 0: the size from which on a residual counts as an outlier, a scalar; not used by the linear loss.
+      has_aux: whether `fun` returns auxiliary output beside the residuals; a point's aux is then both, as a pair.
     """
 
     fun: Callable[..., Any]
     args: tuple[Any, ...] = ()
     loss: str = "linear"
     f_scale: Any = 1.0
+    has_aux: bool = False
 
     def residual(self, params: Params) -> Any:
         """Return the residuals, a tree, in the dtype of the parameters' scalars.
@@ -57,14 +60,13 @@ class Residuals(NamedTuple):
         Raises:
           TypeError: at trace time, if they are a scalar, or not real floating arrays.
         """
-        out = self.fun(params, *self.args)
-        return jax.tree.map(lambda r: r.astype(tree.scalar_dtype(params)), _checked(out))
+        return self._outputs(params)[0]
 
     def evaluate(self, params: Params) -> Point:
         """Return the point with its cost, gradient and, as aux, the residuals, from one evaluation."""
-        residual, backward = jax.vjp(self.residual, params)
+        residual, backward, aux = jax.vjp(self._outputs, params, has_aux=True)
         weighted = weigh(self.loss, self.f_scale, residual)
-        return Point(params, weighted.value, backward(weighted.pull)[0], residual)
+        return Point(params, weighted.value, backward(weighted.pull)[0], self._carried(residual, aux))
 
     def value(self, params: Params) -> Scalar:
         """Return the cost alone."""
@@ -72,17 +74,17 @@ class Residuals(NamedTuple):
 
     def blank(self, params: Params) -> Point:
         """Return a point with the structure of `evaluate(params)`, of infinite value, without evaluating."""
-        shapes = jax.eval_shape(self.residual, params)
+        shapes = self._carried(*jax.eval_shape(self._outputs, params))
         return Point(
             params=params,
             value=jnp.full((), jnp.inf, tree.scalar_dtype(params)),
             grad=tree.zeros_like(params),
-            aux=jax.tree.map(lambda r: jnp.zeros(r.shape, r.dtype), shapes),
+            aux=tree.zeros_like(shapes),
         )
 
     def linearize(self, params: Params) -> tuple[Any, Weighted, LinearModel]:
-        """Return the residuals, what the loss makes of them, and the model, from one linearisation."""
-        residual, forward = jax.linearize(self.residual, params)
+        """Return a point's aux, what the loss makes of the residuals, and the model, from one linearisation."""
+        residual, forward, aux = jax.linearize(self._outputs, params, has_aux=True)
         transposed = jax.linear_transpose(forward, params)
         weighted = weigh(self.loss, self.f_scale, residual)
         rows = weighted.rows
@@ -91,7 +93,21 @@ class Residuals(NamedTuple):
             forward=lambda v: _times(rows, forward(v)),
             backward=lambda u: transposed(_times(rows, u))[0],
         )
-        return residual, weighted, model
+        return self._carried(residual, aux), weighted, model
+
+    def among(self, aux: Any) -> Any:
+        """Return the residuals among what a point carries as aux."""
+        return aux[0] if self.has_aux else aux
+
+    def _outputs(self, params: Params) -> tuple[Any, Any]:
+        """Return the residuals and the user's aux, None without."""
+        out, aux = self.fun(params, *self.args), None
+        if self.has_aux:
+            out, aux = _pair(out)
+        return jax.tree.map(lambda r: r.astype(tree.scalar_dtype(params)), _checked(out)), aux
+
+    def _carried(self, residual: Any, aux: Any) -> Any:
+        return (residual, aux) if self.has_aux else residual
 
     def bend(self, params: Params, v: Params) -> Any:
         """Return the second derivative of t -> r(params + t v) at 0, a tree like r; the rows are not weighted."""
@@ -127,6 +143,14 @@ def dense_jacobian(model: LinearModel, params: Params) -> jax.Array:
 
 def _times(rows: Any, a: Any) -> Any:
     return a if rows is None else jax.tree.map(jnp.multiply, rows, a)
+
+
+def _pair(out: Any) -> tuple[Any, Any]:
+    """Return residuals and aux, or raise where there is no pair."""
+    if isinstance(out, tuple) and len(out) == 2:
+        return out
+    msg = f"least_squares: residual must return (residuals, aux) with has_aux=True, got {type(out).__name__}."
+    raise TypeError(msg)
 
 
 def _checked(out: Any) -> Any:

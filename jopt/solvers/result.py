@@ -13,6 +13,8 @@ from jopt.solvers.loop import History, LoopState
 from jopt.status import Status
 from jopt.types import Params, Scalar
 
+PROJECTED = " The start lay outside the bounds and was projected onto them."
+
 
 class Result(NamedTuple):
     """The outcome of a solve: a pytree, so it passes through `jit` and `vmap`.
@@ -23,7 +25,8 @@ class Result(NamedTuple):
     Attributes:
       x: parameters, a tree like x0.
       fun: value at x, scalar.
-      jac: gradient at x, a tree like x0.
+      jac: gradient at x, a tree like x0. Within bounds too the gradient itself; the test looks at
+        `jopt.linalg.projected_gradient(box, x, jac)`.
       nit: accepted steps, int32.
       nfev: evaluations of the value, int32.
       njev: evaluations of the gradient (each comes with a value), int32.
@@ -32,7 +35,8 @@ class Result(NamedTuple):
       success: whether a requested test holds at x, bool.
       aux: auxiliary output of the objective at x, None unless has_aux.
       history: a `History`, None unless asked for.
-      state: the solver's last state.
+      state: the loop's last state, a `jopt.LoopState`: what `resume=` goes on from.
+      projected: whether the start lay outside the bounds and was projected onto them, bool; None without bounds.
     """
 
     x: Params
@@ -46,12 +50,15 @@ class Result(NamedTuple):
     success: jax.Array
     aux: Any
     history: History | None
-    state: Any
+    state: LoopState | None
+    projected: jax.Array | None = None
 
     @property
     def message(self) -> Any:
         """What happened and what to try, as text; a list for a batch. Needs concrete values, so not under `jit`."""
-        return _messages(_concrete(self.status))
+        status = _concrete(self.status)
+        projected = False if self.projected is None else np.asarray(self.projected)
+        return _messages(status, np.broadcast_to(projected, status.shape))
 
     def raise_on_failure(self) -> Result:
         """Return the result if every solve in it succeeded, otherwise raise.
@@ -98,7 +105,7 @@ def make_result(state: LoopState) -> Result:
         success=(state.status >= Status.CONVERGED) & (state.status <= Status.TARGET),
         aux=state.best.aux,
         history=state.history,
-        state=state.solver,
+        state=state,
     )
 
 
@@ -113,7 +120,7 @@ def _names(status: np.ndarray) -> Any:
     return Status(int(status)).name if status.ndim == 0 else [_names(s) for s in status]
 
 
-def _messages(status: np.ndarray) -> Any:
+def _messages(status: np.ndarray, projected: np.ndarray) -> Any:
     if status.ndim == 0:
-        return Status(int(status)).advice
-    return [_messages(s) for s in status]
+        return Status(int(status)).advice + (PROJECTED if projected else "")
+    return [_messages(*each) for each in zip(status, projected, strict=True)]

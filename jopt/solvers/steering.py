@@ -2,7 +2,8 @@
 """How a descent solver asks a direction: by pairs, with Hessian-vector products, or plainly.
 
 A direction by pairs is told s and y in every trip, also when nothing moved; any other is asked where the point moved, and
-gets `value`, `grad`, `value_fn` and, if it calls it, `hvp`.
+gets `value`, `grad`, `value_fn` and, if it calls it, `hvp`. Within bounds both get `box`, the box of the steps that keep
+within them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree
+from jopt.linalg.box import steps_within
 from jopt.solvers.objective import Objective, Point
 from jopt.transforms.quasi_newton import PairDirection
 from jopt.types import Params
@@ -82,12 +84,14 @@ def _steer_by_pairs(direction: PairDirection) -> Steering:
         return objective.evaluate(params), None
 
     def ask(objective: Objective, inner: Any, base: Point, turning: Turning) -> Answer:
-        del objective
         # A step without movement adds no pair and so leaves the state and B g as they were: no branch, and no copy of
         # the history, which a branch or a select would make.
         inner = direction.forget(inner, turning.restart)
         s, y = tree.sub(base.params, turning.params), tree.sub(base.grad, turning.grad)
-        scaled, inner = direction.update(base.grad, inner, s, y, turning.moved & turning.started)
+        moved, within = turning.moved & turning.started, _within(objective, base.params)
+        if within:
+            within["needed"] = (turning.moved | turning.restart) & ~turning.last
+        scaled, inner = direction.update(base.grad, inner, s, y, moved, **within)
         return Answer(scaled, inner, jnp.zeros((), jnp.int32))
 
     return Steering(direction.init, look, ask)
@@ -100,13 +104,14 @@ def _steer_any(direction: optax.GradientTransformation) -> Steering:
         return tree.strong(extended.init(params))
 
     def look(objective: Objective, params: Params, inner: Any) -> tuple[Point, Any]:
-        if _asks_for_products(extended, params, inner):
+        if _asks_for_products(extended, params, inner, _within(objective, params)):
             return objective.linearize(params)
         return objective.evaluate(params), None
 
     def ask(objective: Objective, inner: Any, base: Point, turning: Turning) -> Answer:
         def renew(inner: Any) -> tuple[Params, Any]:
             extra = {"value": base.value, "grad": base.grad, "value_fn": objective.value}
+            extra |= _within(objective, base.params)
             # The point has just moved to the one evaluated, which is where `hvp` belongs.
             products = {} if turning.hvp is None else {"hvp": turning.hvp}
             scaled, new = extended.update(base.grad, inner, base.params, **extra, **products)
@@ -119,7 +124,14 @@ def _steer_any(direction: optax.GradientTransformation) -> Steering:
     return Steering(init, look, ask)
 
 
-def _asks_for_products(direction: optax.GradientTransformationExtraArgs, params: Params, inner: Any) -> bool:
+def _within(objective: Objective, params: Params) -> dict[str, Any]:
+    """Return the extra `box`, the steps that keep within the objective's bounds; nothing without bounds."""
+    return {} if objective.bounds is None else {"box": steps_within(objective.bounds, params)}
+
+
+def _asks_for_products(
+    direction: optax.GradientTransformationExtraArgs, params: Params, inner: Any, within: dict[str, Any]
+) -> bool:
     """Return whether the direction calls `hvp`, whatever it is wrapped in: it is traced with one that notes the call."""
     calls = []
 
@@ -129,7 +141,7 @@ def _asks_for_products(direction: optax.GradientTransformationExtraArgs, params:
 
     def update(params: Params, inner: Any) -> Any:
         value = jnp.zeros((), tree.scalar_dtype(params))
-        extra = {"value": value, "grad": params, "value_fn": lambda _: value, "hvp": hvp}
+        extra = {"value": value, "grad": params, "value_fn": lambda _: value, "hvp": hvp, **within}
         return direction.update(params, inner, params, **extra)
 
     jax.eval_shape(update, params, inner)

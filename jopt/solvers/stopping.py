@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to stop: the tests that a solve can be asked for, each with its own status.
 
-    CONVERGED           |g|_inf <= gtol
+    CONVERGED           |g|_inf <= gtol        (within bounds g is the projected gradient, `jopt.linalg.box`)
     TARGET              f <= target
     STEP                |x - x_previous|_inf <= xtol
     DECREASE            |f_previous - f| <= ftol

@@ -2,6 +2,7 @@
 """How a trust region chooses its step: the quadratic model within the ball, solved in three ways.
 
     truncated_cg   conjugate gradients up to the boundary (Steihaug, Toint), on products with the Hessian alone
+                   within bounds the same on the free entries, with bends at the bounds
     exact          the model's minimiser in the ball (Moré, Sorensen), from the dense Hessian's eigenvalues
     dogleg_path    a path of two lines (Powell), on a positive definite dense model
 
@@ -19,6 +20,8 @@ import jax.numpy as jnp
 
 from jopt import tree, validate
 from jopt.linalg import more_sorensen
+from jopt.linalg.boxed_path import empty_boxed_path, shorten_boxed
+from jopt.linalg.boxed_steihaug import boxed_steihaug
 from jopt.linalg.dogleg import follow_dogleg
 from jopt.linalg.more_sorensen import BallStep
 from jopt.linalg.operators import dense
@@ -43,9 +46,10 @@ class Task(NamedTuple):
       hvp: v -> H v.
       grads: g, a tree.
       radius: of the ball, scalar.
-      grad_norm: |g|, scalar.
+      grad_norm: |g|, scalar; within bounds that of the projected gradient, as in the two that follow.
       first_grad_norm: |g| at the start of the solve, scalar.
       gtol: the caller stops where |g|_inf is at most this, scalar; 0 where that is not known.
+      box: the `jopt.linalg.Box` of the steps that keep within bounds; None without bounds.
     """
 
     hvp: Callable[[Params], Params]
@@ -54,6 +58,7 @@ class Task(NamedTuple):
     grad_norm: Scalar
     first_grad_norm: Scalar
     gtol: Scalar
+    box: Any = None
 
 
 class _SubproblemFunctions(NamedTuple):
@@ -69,7 +74,12 @@ class Subproblem(Described, _SubproblemFunctions):
     step for its radius and the number of products; `shorten(plan, radius, like) -> step` takes the step for a smaller
     radius, as a tree like the parameters.
     The step is a `jopt.linalg.steihaug.Step`; its decrease is NaN where the curvature was not finite.
+
+    Attributes:
+      within: the subproblem to be solved within bounds, whose `solve` reads `task.box`; None where there is none.
     """
+
+    within: Subproblem | None = None
 
 
 Forcing = Callable[[Scalar, Scalar], Scalar]
@@ -86,12 +96,14 @@ FORCINGS: dict[str, Forcing] = {
 def truncated_cg(*, forcing: str | float = "superlinear", kept: int = KEPT, maxiter: int | None = None) -> Subproblem:
     """Choose the step by conjugate gradients that stop at the boundary of the ball.
 
+    Within bounds by `jopt.linalg.boxed_steihaug`, with the residual on the free entries.
+
     Args:
       forcing: how small the residual |g + H p| must become relative to |g|, but not below half the caller's tolerance: "superlinear" is min(1/2, sqrt(|g| / |g_0|)),
         independent of the scale of f; "absolute" is min(1/2, sqrt(|g|)) (Nocedal and Wright, eq. 7.3);
         "quadratic" is min(1/2, |g| / |g_0|); a number in [0, 1) stays as it is.
       kept: iterates kept for shorter steps, >= 1; memory of as many trees.
-      maxiter: products a point at most, >= 1; None means 2 n, and at least 20.
+      maxiter: products a point at most, >= 1; None means 2 n, and at least 20, or within bounds twice as many.
 
     Raises:
       ValueError: for a setting outside its range.
@@ -110,15 +122,27 @@ def truncated_cg(*, forcing: str | float = "superlinear", kept: int = KEPT, maxi
     if maxiter is not None:
         validate.integer("truncated_cg", "maxiter", maxiter, low=1)
 
+    def mark(step: Step, status: jax.Array) -> Step:
+        return step._replace(decrease=jnp.where(status == KrylovStatus.NONFINITE, jnp.nan, step.decrease))
+
     def solve(task: Task) -> tuple[Step, Any, jax.Array]:
         enough = jnp.minimum(SUPERLINEAR_MOST, ENOUGH * task.gtol / jnp.where(task.grad_norm > 0, task.grad_norm, 1))
         rtol = jnp.maximum(tolerance(task.grad_norm, task.first_grad_norm), enough)
         run = steihaug(task.hvp, task.grads, task.radius, rtol=rtol, maxiter=maxiter, kept=kept)
-        broken = run.status == KrylovStatus.NONFINITE
-        step = run.step._replace(decrease=jnp.where(broken, jnp.nan, run.step.decrease))
-        return step, run.path, run.nhev
+        return mark(run.step, run.status), run.path, run.nhev
 
-    return Subproblem(lambda params: empty_path(params, kept), solve, lambda path, radius, _: shorten(path, radius))
+    def solve_within(task: Task) -> tuple[Step, Any, jax.Array]:
+        rtol, atol = tolerance(task.grad_norm, task.first_grad_norm), ENOUGH * task.gtol
+        run = boxed_steihaug(
+            task.hvp, task.grads, task.box, task.radius, rtol=rtol, atol=atol, maxiter=maxiter, kept=kept
+        )
+        return mark(run.step, run.status), run.path, run.nhev
+
+    free = Subproblem(lambda params: empty_path(params, kept), solve, lambda path, radius, _: shorten(path, radius))
+    free.within = Subproblem(
+        lambda params: empty_boxed_path(params, kept), solve_within, lambda path, radius, _: shorten_boxed(path, radius)
+    )
+    return free
 
 
 @described

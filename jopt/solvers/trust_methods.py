@@ -23,6 +23,7 @@ def trust_ncg(
     """Minimise by trust-region Newton-CG, on Hessian-vector products.
 
     For smooth objectives with any number of parameters, convex or not: negative curvature is followed to the boundary.
+    Within bounds, too: the model is then minimised in the ball and the box, on the entries free to move.
     The program holds the objective once and the product once. `minimize` carries `kept` + 5 arrays of parameter size,
     beside those of the inner iteration and of the linearised gradient.
 

@@ -17,6 +17,9 @@ quadratic and has an error of third order in |p|.
 
 *The radius* is at first a multiple of max(1, |x0|); it shrinks after a poor step and grows after a good one, by a named rule (jopt.solvers.radius).
 
+*Within bounds* the model is minimised over the ball and the box of steps (where the subproblem can), so that every trial
+is feasible, and wherever |g| stands above it is that of the projected gradient.
+
 Invariant at the beginning of a step: `params`, `value`, `grad` are the last accepted point, `step` the trial to be
 evaluated, |step| <= radius up to rounding, and `plan` the model there.
 
@@ -33,8 +36,10 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree, validate
+from jopt.linalg.box import Box, moved, projected_gradient, steps_within
 from jopt.linalg.steihaug import Step
 from jopt.linesearch.conditions import value_noise
+from jopt.solvers import bounds
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Point, as_objective
 from jopt.solvers.radius import RADIUS_RULES, Outcome, RadiusRule
@@ -56,7 +61,7 @@ class TrustRegionState(NamedTuple):
       plan: the subproblem's plan at x.
       promise: the decrease that the first step from x promised, scalar.
       radius: of the ball, scalar.
-      first_grad_norm: |g| at the start, scalar.
+      first_grad_norm: |g| at the start, scalar; within bounds of the projected gradient.
       floor: the least value and gradient so far, and the accepted steps in a row that improved neither.
       started: whether the start has been evaluated, bool.
     """
@@ -96,11 +101,11 @@ def trust_region(
 
     Returns:
       A solver whose state is a `TrustRegionState`. One step costs one value and gradient and, where it accepts the
-      trial, the subproblem's products.
+      trial, the subproblem's products. It honours bounds where the subproblem does (`truncated_cg()`).
 
     Raises:
       TypeError: if `subproblem` is not one, or a setting not a number.
-      ValueError: for a setting outside its range.
+      ValueError: for a setting outside its range; at trace time for bounds with another subproblem.
 
     Reference:
       Conn, Gould and Toint (2000), Trust-Region Methods, Algorithm 6.1.1, doi:10.1137/1.9780898719857.
@@ -108,15 +113,15 @@ def trust_region(
     next_radius = _check(subproblem, radius, max_radius, rule, eta, noise)
 
     def init(objective: Any, params: Params) -> TrustRegionState:
-        del objective
-        params = tree.as_parameters("trust_region", "params", params)
+        box = as_objective(objective).bounds
+        params = bounds.within(box, tree.as_parameters("trust_region", "params", params))
         zeros, zero = tree.zeros_like(params), jnp.zeros((), tree.scalar_dtype(params))
         return TrustRegionState(
             params=params,
             grad=zeros,
             value=zero,
             step=Step(zeros, zero, zero, zero),
-            plan=subproblem.init(params),
+            plan=_within(subproblem, box).init(params),
             promise=zero,
             radius=_first_radius(radius, params),
             first_grad_norm=zero,
@@ -125,10 +130,12 @@ def trust_region(
         )
 
     def step(objective: Any, state: TrustRegionState, tolerance: Any = None) -> tuple[TrustRegionState, Info]:
-        point, hvp = as_objective(objective).linearize(tree.axpy(1, state.step.step, state.params))
+        objective = as_objective(objective)
+        box, problem = objective.bounds, _within(subproblem, objective.bounds)
+        point, hvp = objective.linearize(_target(box, state))
         error = value_noise(noise, state.value)
-        seen = _look(state, point, error, eta)
-        unit, ratio = tree.scaled_norm(point.grad)
+        seen = _look(state, point, error, eta, box)
+        unit, ratio = tree.scaled_norm(_descendable(box, point))
         first_grad_norm = jnp.where(state.started, state.first_grad_norm, unit * ratio)
         ball = jnp.where(state.started, next_radius(seen.outcome), state.radius)
         last = is_last(tolerance, seen.accepted, seen.grad_norm)
@@ -137,10 +144,10 @@ def trust_region(
 
         def plan_anew(plan: Any) -> tuple[Step, Any, jax.Array]:
             del plan
-            return subproblem.solve(Task(hvp, point.grad, ball, unit * ratio, first_grad_norm, gtol))
+            return problem.solve(Task(hvp, point.grad, ball, unit * ratio, first_grad_norm, gtol, _room(box, point)))
 
         def shorten(plan: Any) -> tuple[Step, Any, jax.Array]:
-            shorter = subproblem.shorten(plan, ball, state.params)
+            shorter = problem.shorten(plan, ball, state.params)
             return tree.where(last, jax.tree.map(jnp.zeros_like, shorter), shorter), plan, jnp.int32(0)
 
         next_step, plan, nhev = jax.lax.cond(seen.accepted & ~last, plan_anew, shorten, state.plan)
@@ -170,7 +177,9 @@ def trust_region(
         )
         return after, info._replace(status=stalled_or(floor, info.status))
 
-    return Solver(init, step)
+    solver = Solver(init, step)
+    solver.bounded = subproblem.within is not None
+    return solver
 
 
 def _check(subproblem: Any, radius: Any, max_radius: Any, rule: Any, eta: Any, noise: Any) -> RadiusRule:
@@ -185,6 +194,33 @@ def _check(subproblem: Any, radius: Any, max_radius: Any, rule: Any, eta: Any, n
     if noise is not None:
         validate.number("trust_region", "noise", noise, low=0.0)
     return RADIUS_RULES[validate.choice("trust_region", "rule", rule, RADIUS_RULES)]
+
+
+def _within(subproblem: Subproblem, box: Box | None) -> Subproblem:
+    """Return the subproblem, within bounds the one that keeps within them."""
+    if box is None:
+        return subproblem
+    if subproblem.within is None:
+        msg = f"trust_region: subproblem must keep within bounds, which {subproblem!r} does not; use truncated_cg()."
+        raise ValueError(msg)
+    return subproblem.within
+
+
+def _target(box: Box | None, state: TrustRegionState) -> Params:
+    """Return the trial point."""
+    if box is None:
+        return tree.axpy(1, state.step.step, state.params)
+    return moved(box, state.params, state.step.step)
+
+
+def _descendable(box: Box | None, point: Point) -> Params:
+    """Return the gradient, within bounds the projected one."""
+    return point.grad if box is None else projected_gradient(box, point.params, point.grad)
+
+
+def _room(box: Box | None, point: Point) -> Box | None:
+    """Return the steps that keep within bounds."""
+    return None if box is None else steps_within(box, point.params)
 
 
 class _Seen(NamedTuple):
@@ -202,9 +238,9 @@ def _first_radius(radius: float, params: Params) -> Scalar:
     return jnp.asarray(radius, ratio.dtype) * jnp.maximum(1, unit * ratio)
 
 
-def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float) -> _Seen:
+def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float, box: Box | None) -> _Seen:
     """Compare the trial with what the model promised; by slopes where that is less than `error`."""
-    grad_norm = tree.max_abs(point.grad)
+    grad_norm = bounds.grad_norm(box, point)
     finite = jnp.isfinite(point.value) & jnp.isfinite(grad_norm)
     step_norm = tree.max_abs(tree.sub(point.params, state.params))
     by_values = state.value - point.value

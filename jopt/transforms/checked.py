@@ -52,7 +52,7 @@ def _checked(name: str, inner: Transformation) -> Transformation:
             return inner.update(updates, state, params, **extra)
 
     made = Transformation(init, update)
-    made.stages, made.pairs = inner.stages, inner.pairs
+    made.stages, made.pairs, made.bounded = inner.stages, inner.pairs, inner.bounded
     return made
 
 

@@ -11,6 +11,10 @@ x the iterate so far, r its residual: the step that the same curvature with the 
 and <g, d> > 0, -u descends; its length does not depend on the units of x and f; and the search sees the negative
 curvature instead of turning away from it (Nocedal and Wright's Algorithm 7.1 returns x, or g where there is none yet).
 
+Within bounds the model is minimised over the box of steps instead (`jopt.linalg.boxed_steihaug`): conjugate gradients on
+the free entries, with bends at the bounds; so x - u is feasible, and the residual is that on the free entries. In the
+forcing term the projected gradient stands for g.
+
 References: Dembo and Steihaug (1983), Truncated-Newton algorithms for large-scale unconstrained optimization, Math.
 Program. 26, doi:10.1007/BF02592055; Nocedal and Wright (2006), Numerical Optimization, section 7.1,
 doi:10.1007/978-0-387-40065-5; Eisenstat and Walker (1996), doi:10.1137/0917003.
@@ -25,6 +29,8 @@ import jax.numpy as jnp
 
 from jopt import tree, validate
 from jopt.linalg import preconditioners
+from jopt.linalg.box import Box, projected_gradient
+from jopt.linalg.boxed_steihaug import boxed_steihaug
 from jopt.linalg.cg import CGResult, Operator, cg
 from jopt.status import KrylovStatus
 from jopt.transforms import forcing as forcing_terms
@@ -38,7 +44,7 @@ class NewtonCGState(NamedTuple):
     Attributes:
       nhev: Hessian-vector products so far, int32.
       status: a `jopt.status.KrylovStatus` of the last solve, int32.
-      residual_norm: |g - H x| / |g| that it reached, scalar.
+      residual_norm: |g - H x| / |g| that it reached, scalar; within bounds on the free entries.
       curvature: <d, H d> / <d, d> of its last direction, scalar.
       forcing: state of the forcing term.
       preconditioner: state of the preconditioner, None without one.
@@ -69,15 +75,18 @@ def scale_by_newton_cg(
 
     Args:
       forcing: how exactly: "superlinear", "eisenstat-walker-1", "eisenstat-walker-2", or a number in [0, 1).
-      maxiter: products for one update at most, >= 1; None means 2 n, and at least 20.
+      maxiter: products for one update at most, >= 1; None means 2 n, and at least 20, or within bounds twice as many.
       preconditioner: None, "jacobi", "hutchinson", "lbfgs", one of `jopt.linalg.preconditioners` with its settings, or a
         function `(params, r) -> M r` with M symmetric, positive definite, near the inverse Hessian.
 
     Returns:
-      A transformation whose update needs `params` and the extra `hvp`, the operator v -> H v at `params`.
+      A transformation whose update needs `params` and the extra `hvp`, the operator v -> H v at `params`. Without a
+      preconditioner it is `bounded`: it takes the extra `box`, a `jopt.linalg.Box` of steps that holds 0, and returns u
+      with -u in the box.
 
     Raises:
-      ValueError: for a setting outside its range, an unknown name, or an update without `hvp`.
+      ValueError: for a setting outside its range, an unknown name, an update without `hvp`, or one with a preconditioner
+        and a box.
       TypeError: for a setting of the wrong type.
 
     Reference:
@@ -109,11 +118,16 @@ def scale_by_newton_cg(
         )
 
     def update(
-        updates: Updates, state: NewtonCGState, params: Params = None, *, hvp: Any = None, **extra: Any
+        updates: Updates, state: NewtonCGState, params: Params = None, *, hvp: Any = None, box: Any = None, **extra: Any
     ) -> tuple[Updates, NewtonCGState]:
         del extra
         validate.given(name, "params", params)
         hvp = validate.given(name, "hvp", hvp, hint=HINT)
+        if box is not None:
+            if tool is not None:
+                msg = f"{name}: preconditioner must be None within bounds, got {preconditioner!r}."
+                raise ValueError(msg)
+            return update_within(hvp, updates, params, state, box, (term, maxiter))
         eta = term.begin(updates, params, state.forcing)
         settings: dict[str, Any] = {"rtol": eta, "maxiter": maxiter}
         solution, memory, spent = solve(hvp, updates, params, tool, state.preconditioner, settings)
@@ -127,7 +141,38 @@ def scale_by_newton_cg(
             preconditioner=memory,
         )
 
-    return Transformation(init, update)
+    made = Transformation(init, update)
+    made.bounded = tool is None
+    return made
+
+
+def update_within(
+    operator: Operator, grads: Updates, params: Params, state: NewtonCGState, box: Box, settings: tuple[Any, Any]
+) -> tuple[Updates, NewtonCGState]:
+    """Return u with -u in a box of steps, and the next state.
+
+    Args:
+      operator: v -> H v.
+      grads: g.
+      params: x.
+      state: of the transformation.
+      box: of the steps.
+      settings: the forcing term, and products at most.
+    """
+    term, maxiter = settings
+    downhill = projected_gradient(box, tree.zeros_like(grads), grads)
+    eta = term.begin(downhill, params, state.forcing)
+    run = boxed_steihaug(operator, grads, box, jnp.inf, rtol=eta, maxiter=maxiter, kept=0)
+    nothing = tree.max_abs(run.step.step) == 0
+    u = jax.tree.map(lambda p, g: jnp.where(nothing, g, -p), run.step.step, downhill)
+    return u, NewtonCGState(
+        nhev=state.nhev + run.nhev,
+        status=run.status,
+        residual_norm=run.residual_norm,
+        curvature=run.curvature,
+        forcing=term.end(downhill, params, state.forcing, eta, u, run.residual),
+        preconditioner=None,
+    )
 
 
 HINT = "Pass update(grads, state, params, hvp=v -> H v), such as jax.linearize(jax.grad(fun), params)[1]."

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree, validate
-from jopt.linalg import limited_memory
-from jopt.types import Params, Transformation, Updates, described
+from jopt.linalg import boxed_model, compact, limited_memory
+from jopt.linalg.box import Box, project
+from jopt.types import Params, Scalar, Transformation, Updates, described
 
 
 class PairDirection(NamedTuple):
@@ -30,7 +31,8 @@ class PairDirection(NamedTuple):
     Attributes:
       init: `params -> state`.
       update: `(grads, state, s, y, moved) -> (direction, state)`. Where `moved` is false there is no new pair, s and y
-        are zero, and the state must come back as it was.
+        are zero, and the state must come back as it was. One that honours bounds takes `box`, the box of steps, and
+        `needed`, whether its output is looked at, as well.
       forget: `(state, condition) -> state`, without what was learnt if the condition holds.
     """
 
@@ -55,12 +57,13 @@ class PairState(NamedTuple):
     inner: Any
 
 
-def from_pairs(name: str, direction: PairDirection) -> Transformation:
+def from_pairs(name: str, direction: PairDirection, *, bounded: bool = False) -> Transformation:
     """Make a plain transformation of a direction that is told the differences.
 
     Args:
       name: the factory's name, for error messages.
       direction: the pair form.
+      bounded: whether its update takes `box` and `needed`.
     """
 
     def init(params: Params) -> PairState:
@@ -69,7 +72,7 @@ def from_pairs(name: str, direction: PairDirection) -> Transformation:
         return PairState(zeros, zeros, jnp.bool_(False), direction.init(params))
 
     def update(updates: Updates, state: PairState, params: Params = None, **extra: Any) -> tuple[Updates, PairState]:
-        del extra
+        within = {name: extra[name] for name in ("box",) if bounded and extra.get(name) is not None}
         if params is None:
             msg = f"{name}: update needs params, the point where the gradient was taken; pass update(grads, state, params)."
             raise ValueError(msg)
@@ -79,11 +82,11 @@ def from_pairs(name: str, direction: PairDirection) -> Transformation:
         grads = tree.cast(updates, params)
         s = tree.where(state.started, tree.sub(params, state.params), state.params)
         y = tree.where(state.started, tree.sub(grads, state.grads), state.grads)
-        scaled, inner = direction.update(grads, state.inner, s, y, state.started)
+        scaled, inner = direction.update(grads, state.inner, s, y, state.started, **within)
         return tree.cast(scaled, updates), PairState(params, grads, jnp.bool_(True), inner)
 
     made = Transformation(init, update)
-    made.pairs = direction
+    made.pairs, made.bounded = direction, bounded
     return made
 
 
@@ -109,7 +112,9 @@ def scale_by_lbfgs(
       history_dtype: floating dtype in which the pairs are stored, bfloat16 to halve the memory; None keeps each leaf's.
 
     Returns:
-      A transformation whose update needs `params`.
+      A transformation whose update needs `params`. It is `bounded`: with the extra `box`, a `jopt.linalg.Box` of steps
+      that holds 0, it returns u with -u in the box, near the minimiser there of the model with the inverse of B
+      (`jopt.linalg.boxed_model`).
 
     Raises:
       ValueError: if `memory` < 1.
@@ -136,10 +141,41 @@ def scale_by_lbfgs(
     def init(params: Params) -> limited_memory.History:
         return limited_memory.empty(params, memory, history_dtype)
 
-    def update(grads: Updates, state: limited_memory.History, s: Params, y: Params, moved: jax.Array) -> Any:
+    def update(
+        grads: Updates,
+        state: limited_memory.History,
+        s: Params,
+        y: Params,
+        moved: jax.Array,
+        *,
+        box: Box | None = None,
+        needed: Any = True,
+    ) -> Any:
         del moved  # a pair of zeros is not kept
         multiply = product or limited_memory.choose(grads)
         state, scaled = multiply(state, s, y, grads)
-        return scaled, state
+        return (scaled, state) if box is None else _within(box, grads, scaled, state, needed)
 
-    return from_pairs("scale_by_lbfgs", PairDirection(init, update, limited_memory.forget))
+    return from_pairs("scale_by_lbfgs", PairDirection(init, update, limited_memory.forget), bounded=True)
+
+
+def _within(
+    box: Box, grads: Updates, scaled: Updates, state: limited_memory.History, needed: Any
+) -> tuple[Updates, limited_memory.History]:
+    """Return B g where -B g lies within the box, otherwise the negative of the step that `boxed_model` finds.
+
+    Where it finds none, by rounding or since no entry can move, the pairs are forgotten.
+    """
+    fits = jax.tree.map(lambda u, low, high: jnp.all((-u >= low) & (-u <= high)), scaled, box.lower, box.upper)
+    inside = jnp.all(jnp.stack([jnp.bool_(True), *jax.tree.leaves(fits)]))
+
+    def minimise(state: limited_memory.History) -> tuple[Updates, Scalar]:
+        g, steps = jax.tree.map(lambda x: x.astype(tree.wide(x.dtype)), (grads, box))
+        p, value = boxed_model.minimise(compact.compact(state), g, steps)
+        return tree.negative(project(box, tree.cast(p, grads))), value
+
+    def keep(state: limited_memory.History) -> tuple[Updates, Scalar]:
+        return scaled, -jnp.ones_like(state.gamma)
+
+    u, value = jax.lax.cond(needed & ~inside, minimise, keep, state)
+    return u, limited_memory.forget(state, ~(value < 0))
