@@ -5,7 +5,7 @@ One idea: choose a direction, choose how far, repeat until a stated condition ho
 `init`/`update` pairs over pytrees.
 
 - Minimise a function:         `jopt.minimize(fun, x0)`, see `help(jopt.minimize)`
-- Many problems at once:      `jopt.minimize_batch(fun, starts, args)`, one program, lanes refilled
+- Many problems at once:       `jopt.minimize_batch(fun, starts, args)`, `jopt.least_squares_batch(residual, starts, args)`
 - From many starts:            `jopt.multistart(fun, starts)`, `jopt.random_search(fun, box, key)`
 - Fit residuals:               `jopt.least_squares(residual, x0)`
 - Train by hand:               `jopt.adam(1e-3)`, `jopt.chain(...)`, `jopt.apply_updates`
@@ -64,6 +64,7 @@ from jopt.solvers import (
     gradient_descent,
     lbfgs,
     least_squares,
+    least_squares_batch,
     levenberg_marquardt,
     minimize,
     minimize_batch,
@@ -122,7 +123,7 @@ __all__ = [
     "TrustRegionState", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_noise", "amsgrad",
     "apply_updates", "autodiff", "bfgs", "chain", "clip", "clip_by_global_norm", "clip_by_leaf_norm", "curvature", "descent", "dfp",
     "dogleg", "ema", "fixed_step", "gauss_newton_descent", "gradient_descent", "identity", "lbfgs", "least_squares",
-    "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "minimize_batch", "momentum", "multistart",
+    "least_squares_batch", "levenberg_marquardt", "linalg", "linesearch", "lion", "lookahead_momentum", "minimize", "minimize_batch", "momentum", "multistart",
     "nadam", "nadamw", "nesterov", "newton", "newton_cg", "nonlinear_cg", "problems", "random_search",
     "reduce_on_plateau", "rmsprop", "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax",
     "scale_by_amsgrad", "scale_by_bfgs", "scale_by_dfp", "scale_by_gauss_newton_cg", "scale_by_lbfgs",

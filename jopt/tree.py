@@ -21,6 +21,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Tree = Any
 
+# The way out for complex numbers: two real ones each, of which the function is one like any other.
+COMPLEX_HINT = (
+    "split it into real and imaginary parts (around a transformation, optax.contrib.split_real_and_imaginary does)"
+)
+
 # From this number on, scalars of a tree are selected as one vector: one CPU kernel instead of one for each.
 MANY_SCALARS = 3
 
@@ -324,7 +329,7 @@ def as_parameters(function: str, argument: str, params: Tree) -> Tree:
             msg = f"{function}: {where_} must be an array or a number, got {type(x).__name__}."
             raise TypeError(msg) from None
         if not jnp.issubdtype(array.dtype, jnp.floating):
-            hint = "split it into real and imaginary parts" if jnp.iscomplexobj(array) else "write 1.0 for 1"
+            hint = COMPLEX_HINT if jnp.iscomplexobj(array) else "write 1.0 for 1"
             msg = f"{function}: {where_} must be real floating numbers, got {array.dtype}{list(array.shape)}; {hint}."
             raise TypeError(msg)
         return _strong(array, array.dtype)

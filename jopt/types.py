@@ -98,10 +98,11 @@ def described(factory: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextlib.contextmanager
-def naming(function: str) -> Iterator[None]:
+def naming(function: str, instead_of: str = "") -> Iterator[None]:
     """Put a function's name before errors that come from a part of it.
 
-    The message becomes "adamw: scale_by_adam: b1 must be ...".
+    The message becomes "adamw: scale_by_adam: b1 must be ..."; the name `instead_of`, of a part that takes the same
+    arguments, is left out.
 
     Only jopt's own errors about arguments, which begin with a function's name, are touched.
     """
@@ -110,7 +111,7 @@ def naming(function: str) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         text = str(error.args[0]) if error.args else ""
         if _ERROR.match(text) and not text.startswith(f"{function}: "):
-            error.args = (f"{function}: {text}", *error.args[1:])
+            error.args = (f"{function}: {text.removeprefix(f'{instead_of}: ')}", *error.args[1:])
         raise
 
 

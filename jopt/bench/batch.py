@@ -29,7 +29,7 @@ import numpy as np
 
 import jopt
 from jopt.bench import rivals
-from jopt.solvers.batch import LANES
+from jopt.solvers.lanes import LANES
 from jopt.solvers.methods import METHODS as NAMED
 
 SIZE = 10

@@ -125,9 +125,12 @@ def shorten_boxed(path: BoxedPath, radius: Scalar) -> Step:
 
 def crossing(near: Params, along: Params, radius: Scalar) -> Scalar:
     """Return the t in [0, 1] with |near + t along| = radius, or 1 where that is further."""
-    unit = tree.scale(1 / radius, along), tree.scale(1 / radius, near)
+    # In units of the radius, as long as |along|^2 is then a number.
+    least = (tree.size(along) * float(jnp.finfo(radius.dtype).tiny)) ** 0.5
+    length = jnp.maximum(radius, least * tree.max_abs(along).astype(radius.dtype))
+    unit = tree.scale(1 / length, along), tree.scale(1 / length, near)
     dd, pd, pp = tree.vdot(unit[0], unit[0]), tree.vdot(*unit), tree.vdot(unit[1], unit[1])
-    room = jnp.maximum(1 - pp, 0)
+    room = jnp.maximum(jnp.square(radius / length) - pp, 0)
     root = jnp.sqrt(pd * pd + dd * room)
     t = jnp.where(pd > 0, room / jnp.where(pd > 0, root + pd, 1), (root - pd) / jnp.where(dd > 0, dd, 1))
     return jnp.clip(t, 0, 1)

@@ -43,7 +43,10 @@ class Preconditioner(Described, _Parts):
       init: `params -> state`.
       prepare: `(operator, params, state) -> Prepared`, once for each system, before it is solved.
       observe: `(state, d, A d) -> state`, once for each product of the run, or None.
+      diagonal: whether M is diagonal, so that what it prepares has a `diagonal`; false unless set.
     """
+
+    diagonal: bool = False
 
 
 class Prepared(NamedTuple):
@@ -53,11 +56,13 @@ class Prepared(NamedTuple):
       apply: r -> M r.
       state: the memory to carry on.
       nhev: products made, int32.
+      diagonal: that of the inverse of M, > 0, a tree like params; None where M is not diagonal.
     """
 
     apply: Operator
     state: Any
     nhev: jax.Array
+    diagonal: Params | None = None
 
 
 class DiagonalState(NamedTuple):
@@ -240,10 +245,12 @@ def _by_diagonal(vectors: Vectors, refresh: int, key: Any) -> Preconditioner:
         def apply(r: Params) -> Params:
             return jax.tree.map(lambda r, d: (r.astype(d.dtype) / d).astype(r.dtype), r, diagonal)
 
-        made = jnp.where(due, jnp.int32(number), jnp.int32(0))
-        return Prepared(apply, DiagonalState(diagonal, state.count + 1, state.key), made)
+        spent = jnp.where(due, jnp.int32(number), jnp.int32(0))
+        return Prepared(apply, DiagonalState(diagonal, state.count + 1, state.key), spent, diagonal)
 
-    return Preconditioner(init, prepare)
+    made = Preconditioner(init, prepare)
+    made.diagonal = True
+    return made
 
 
 def floored(diagonal: Params) -> Params:

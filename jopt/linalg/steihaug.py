@@ -180,9 +180,12 @@ def steihaug(
     unit, _ = tree.scaled_norm(grads)  # about the largest entry, in the range of normal numbers
 
     def scaled(v: Params) -> Params:
-        return tree.scale(radius / unit, applied("steihaug", operator, v))
+        product = tree.cast(applied("steihaug", operator, tree.cast(v, grads)), g)
+        # Where the quotient leaves the range of numbers, no curvature at all must stay none.
+        return tree.scale(jnp.minimum(radius / unit, jnp.finfo(dtype).max), product)
 
-    g = jax.tree.map(lambda x: x / unit.astype(x.dtype), grads)
+    # In at least float32: what is of order one here, radius / |g|_inf times a product, leaves the range of float16.
+    g = jax.tree.map(lambda x: x.astype(tree.wide(x.dtype)) / unit.astype(tree.wide(x.dtype)), grads)
     gg = tree.vdot(g, g)
     zero = jnp.zeros_like(gg)
 
@@ -204,7 +207,7 @@ def steihaug(
     p_a_p = tree.vdot(last.r, last.p) - gp
     norm = jnp.minimum(jnp.sqrt(tree.vdot(last.p, last.p)), 1) * radius
     work = radius * unit
-    step = Step(tree.scale(radius, last.p), norm, gp * work, -(gp + p_a_p / 2) * work)
+    step = Step(tree.cast(tree.scale(radius, last.p), grads), norm, gp * work, -(gp + p_a_p / 2) * work)
     return SteihaugResult(step, _in_units(last.path, radius, work), last.status, last.k)
 
 
@@ -291,10 +294,11 @@ def shorten(path: Path, radius: Scalar) -> Step:
     near = jax.tree.map(lambda x: jnp.where(none_below, jnp.zeros_like(x[low]), x[low]), path.points)
     far = jax.tree.map(lambda x: x[high], path.points)
     along = tree.sub(far, near)
-    # |near + t along| = radius, in units of the radius.
-    unit = tree.scale(1 / radius, along), tree.scale(1 / radius, near)
+    # |near + t along| = radius, in units of the radius, as long as |along|^2 is then a number.
+    length = jnp.maximum(radius, jnp.where(none_beyond, 0, norms[high]) * float(jnp.finfo(norms.dtype).tiny) ** 0.5)
+    unit = tree.scale(1 / length, along), tree.scale(1 / length, near)
     dd, pd, pp = tree.vdot(unit[0], unit[0]), tree.vdot(*unit), tree.vdot(unit[1], unit[1])
-    room = jnp.maximum(1 - pp, 0)
+    room = jnp.maximum(jnp.square(radius / length) - pp, 0)
     root = jnp.sqrt(pd * pd + dd * room)
     t = jnp.where(pd > 0, room / (root + pd), (root - pd) / jnp.where(dd > 0, dd, 1))
     t = jnp.where(none_beyond, 0, jnp.clip(t, 0, 1))

@@ -31,7 +31,13 @@ from jopt.types import Scalar
 
 
 class Trial(NamedTuple):
-    """A step along the line with the value and the slope there; all scalars of one dtype."""
+    """A step along the line with the value and the slope there; all scalars of one dtype.
+
+    Attributes:
+      step: a >= 0, as a multiple of the direction.
+      value: phi(a).
+      slope: phi'(a).
+    """
 
     step: Scalar
     value: Scalar

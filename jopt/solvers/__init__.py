@@ -9,12 +9,12 @@
   linear_models.py: how the linear model is solved; residuals.py, robust.py: the user's residuals, and losses.
 - loop.py: the one loop; watching.py, observing.py, progress.py: seeing inside it; resuming.py: going on from its state;
   stopping.py, stalling.py: when it ends; result.py: what it returns.
-- batch.py: `minimize_batch`, many problems that share a few working lanes.
+- batch.py: `minimize_batch` and `least_squares_batch`, the calls; lanes.py: many problems that share a few working lanes.
 - global_search.py: random points, and a method from many starts.
 - objective.py: the user's function; info.py: what a solver says of one step.
 """
 
-from jopt.solvers.batch import minimize_batch
+from jopt.solvers.batch import least_squares_batch, minimize_batch
 from jopt.solvers.descent import DescentState, descent
 from jopt.solvers.fixed_step import FixedStepState, fixed_step
 from jopt.solvers.global_search import MultistartResult, multistart, random_search
@@ -36,6 +36,6 @@ from jopt.solvers.trust_region import TrustRegionState, trust_region
 __all__ = [
     "DescentState", "FixedStepState", "History", "Info", "Iteration", "LeastSquaresState", "LoopState", "MultistartResult", "Objective", "Point",
     "Residuals", "Result", "Stopping", "TrustRegionState", "bfgs", "descent", "dfp", "dogleg", "fixed_step",
-    "gauss_newton_descent", "gradient_descent", "lbfgs", "least_squares", "levenberg_marquardt", "minimize", "minimize_batch",
+    "gauss_newton_descent", "gradient_descent", "lbfgs", "least_squares", "least_squares_batch", "levenberg_marquardt", "minimize", "minimize_batch",
     "multistart", "newton", "newton_cg", "nonlinear_cg", "random_search", "trust_exact", "trust_ncg", "trust_region",
 ]  # fmt: skip

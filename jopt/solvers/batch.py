@@ -1,214 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Many problems at once: lanes that are done make room for problems that wait.
+"""The calls that solve many problems at once: `minimize` and `least_squares` with a leading axis.
 
-`jax.vmap(minimize)` steps all lanes until the slowest has ended: it costs (lanes) x (trips of the slowest). Here a fixed
-number of working lanes makes trips together; when a few of them have ended, their states are written to the results and
-the next problems take their places:
-
-    until nothing is left:
-        trip of every working lane    while fewer than lanes / 16 have ended, or nothing waits and one still runs
-        write those that have ended to the results, begin as many of those that wait
-
-so the cost is (problems) x (trips of the mean problem), plus the tail in which nothing waits any more. All of it is one
-program on the device; the trip stands in it once. A lane that has ended is frozen until it leaves, and lanes share no
-arithmetic, so a problem's trips do not depend on the company it keeps, but for the rounding of sums whose order a compiler
-may choose by the width of the batch.
-
-Invariant at the beginning of a round: `owner` names for each lane the problem it works on, `size` if none is left for it;
-problems below `waiting` that own no lane are in the results.
-
-The few working lanes also keep the states within a core's cache, where the whole batch would not fit.
+Each is `jax.vmap` over the call for one problem, with a solver whose lanes make room for problems that wait
+(`jopt.solvers.lanes`), and says first which argument has not the leading axis that it should have.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.custom_batching import custom_vmap
 
 from jopt import tree, validate
-from jopt.solvers import calls, loop
+from jopt.solvers import calls
+from jopt.solvers.lanes import LANES, packed
+from jopt.solvers.least_squares import as_least_squares_solver, least_squares
 from jopt.solvers.loop import LoopState
 from jopt.solvers.minimize import as_solver, minimize
 from jopt.solvers.result import Result
-from jopt.status import Status
-from jopt.types import Params, Solver, described, naming
-
-# Working lanes: enough that arithmetic outweighs the start of each kernel, few enough for the cache. Measured by
-# `python -m jopt.bench.batch --lanes` on two CPU cores (docs/measurements.md).
-LANES = 256
-# A round of retiring is due when this part of the lanes has ended: its cost is then shared by so many problems, and on
-# average half of that part stands idle.
-PARTS = 16
-
-
-class Crew(NamedTuple):
-    """The lanes at work, with what they have done so far.
-
-    Attributes:
-      data: what is each problem's own, a list of arrays of shape (lanes, ...).
-      states: the loop's states, packed (`jopt.tree.packing`), with a leading axis of length lanes.
-      owner: the problem of each lane, `size` if it has none; int32, shape (lanes,).
-      waiting: the first problem that has not begun, int32.
-      results: the states of the problems that have ended, packed, with a leading axis of length `size`.
-    """
-
-    data: list[jax.Array]
-    states: Any
-    owner: jax.Array
-    waiting: jax.Array
-    results: Any
-
-
-def drive(
-    begin: Callable[[list[jax.Array]], LoopState],
-    trip: Callable[[list[jax.Array], LoopState], LoopState],
-    data: list[jax.Array],
-    size: int,
-    lanes: int,
-) -> LoopState:
-    """Run the loops of many problems to their ends, a fixed number of them at a time.
-
-    Args:
-      begin: the first state from a problem's own data.
-      trip: the next state of a problem that runs.
-      data: what is each problem's own, arrays of shape (size, ...).
-      size: problems, >= 1.
-      lanes: of them at work at a time, >= 1.
-
-    Returns:
-      The last states, with a leading axis of length `size`.
-    """
-    lanes = min(lanes, size)
-    leaving = max(1, lanes // PARTS)
-    one = jax.eval_shape(begin, jax.eval_shape(lambda rows: [x[0] for x in rows], data))
-    pack, unpack = tree.packing(one)  # a loop pays for each array that it carries
-    begin_all = jax.vmap(lambda rows: pack(begin(rows)))
-    trip_all = jax.vmap(lambda rows, packed: pack(trip(rows, unpack(packed))))
-    running = jax.vmap(lambda packed: unpack(packed).status == Status.RUNNING)
-
-    def more(crew: Crew) -> jax.Array:
-        active = jnp.sum(running(crew.states), dtype=jnp.int32)
-        return jnp.where(crew.waiting < size, active > lanes - leaving, active > 0)
-
-    def make_trip(crew: Crew) -> Crew:
-        states = _where(running(crew.states), trip_all(crew.data, crew.states), crew.states)
-        return crew._replace(states=states)
-
-    def round_(crew: Crew) -> Crew:
-        crew = jax.lax.while_loop(more, make_trip, crew)
-        ended = ~running(crew.states) & (crew.owner < size)
-        # What is beyond the last index is dropped by writes: lanes that stay, problems that there are none of.
-        gone = jnp.nonzero(ended, size=leaving, fill_value=lanes)[0].astype(jnp.int32)
-        problem = jnp.where(gone < lanes, _rows(crew.owner, gone), size)
-        results = _write(crew.results, problem, _rows(crew.states, gone))
-        fresh = crew.waiting + jnp.arange(leaving, dtype=jnp.int32)
-        lane = jnp.where(fresh < size, gone, lanes)
-        own = _rows(data, fresh)
-        return Crew(
-            data=_write(crew.data, lane, own),
-            states=_write(crew.states, lane, begin_all(own)),
-            owner=_write(crew.owner, gone, jnp.minimum(fresh, size)),
-            waiting=jnp.minimum(crew.waiting + jnp.sum(gone < lanes, dtype=jnp.int32), size),
-            results=results,
-        )
-
-    owner = jnp.arange(lanes, dtype=jnp.int32)
-    first = _rows(data, owner)
-    states = begin_all(first)
-    crew = Crew(first, states, owner, jnp.int32(lanes), _rows(states, jnp.zeros(size, jnp.int32)))
-    crew = jax.lax.while_loop(lambda crew: jnp.any(crew.owner < size), round_, crew)
-    return jax.vmap(unpack)(crew.results)
-
-
-def _rows(arrays: Any, index: jax.Array) -> Any:
-    """Return the rows of stacked arrays, of those beyond the last one anything."""
-    return jax.tree.map(lambda x: x.at[index].get(mode="clip"), arrays)
-
-
-def _write(arrays: Any, index: jax.Array, rows: Any) -> Any:
-    """Return the stacked arrays with new rows; what goes beyond the last one is dropped."""
-    return jax.tree.map(lambda x, row: x.at[index].set(row, mode="drop"), arrays, rows)
-
-
-def _where(condition: jax.Array, a: Any, b: Any) -> Any:
-    """Return for each lane the rows of a where its condition holds, otherwise those of b."""
-    return jax.tree.map(lambda x, y: jnp.where(condition.reshape(-1, *(1,) * (x.ndim - 1)), x, y), a, b)
-
-
-@described
-def packed(solver: Solver, lanes: int = LANES) -> Solver:
-    """Make a solver whose solves, under `jax.vmap`, share a fixed number of working lanes.
-
-    Alone it is the solver itself. `minimize_batch` uses it; with it `jax.vmap(minimize)` does the same.
-
-    Args:
-      solver: any solver of `jopt.minimize`.
-      lanes: problems at work at a time, >= 1.
-
-    Returns:
-      A solver with the same states.
-
-    Raises:
-      ValueError: if `lanes` < 1.
-      TypeError: if `lanes` is not a whole number.
-    """
-    lanes = int(validate.integer("packed", "lanes", lanes, low=1))
-    made = Solver(solver.init, solver.step)
-    made.bounded = solver.bounded
-    made.run = functools.partial(_run, solver, lanes)
-    return made
-
-
-def _run(
-    solver: Solver,
-    lanes: int,
-    rebuild: Callable[[Any], Any],
-    values: Any,
-    limits: Any,
-    params: Params,
-    options: loop.Options,
-    start: LoopState | None,
-) -> LoopState:
-    """Run one solve; under `jax.vmap`, all of them by `drive`."""
-    whole = (values, limits, params, start)
-
-    def begin(whole: Any) -> LoopState:
-        values, _, params, start = whole
-        return loop.begin(solver, rebuild(values), params, options) if start is None else start
-
-    def trip(whole: Any, state: LoopState) -> LoopState:
-        return loop.trip(solver, rebuild(whole[0]), whole[1], state, options)[0]
-
-    @custom_vmap
-    def solve(whole: Any) -> LoopState:
-        values, limits, params, start = whole
-        return loop.run(solver, rebuild(values), limits, params, options, start)
-
-    @solve.def_vmap
-    def solve_all(size: int, is_own: Any, whole: Any) -> tuple[LoopState, Any]:
-        leaves, structure = jax.tree.flatten(whole)
-        own = [i for i, mine in enumerate(jax.tree.leaves(is_own[0])) if mine]
-
-        def fill(rows: list[jax.Array]) -> Any:
-            mine = dict(zip(own, rows, strict=True))
-            return structure.unflatten([mine.get(i, leaf) for i, leaf in enumerate(leaves)])
-
-        ends = drive(
-            lambda rows: begin(fill(rows)),
-            lambda rows, state: trip(fill(rows), state),
-            [leaves[i] for i in own],
-            size,
-            lanes,
-        )
-        return ends, jax.tree.map(lambda _: True, ends)
-
-    return solve(whole)
+from jopt.types import Params, Solver, naming
 
 
 def minimize_batch(
@@ -264,41 +77,112 @@ def minimize_batch(
       (True, True, 3)
     """
     name = "minimize_batch"
-    with naming(name):
-        validate.integer(name, "lanes", lanes, low=1)
-        starts, args = tree.as_parameters(name, "x0", x0), calls.as_args(name, args)
-        axes = _axes("in_axes", "args", args, in_axes)
-        limits = _axes("bounds_axes", "bounds", bounds, bounds_axes)
-        size = calls.leading_axis(name, "x0", starts)
-        for argument, values, which in (("args", args, axes), ("bounds", bounds, limits), ("resume", resume, 0)):
-            _check_lengths(argument, values, which, size)
-        solver = packed(as_solver(method), int(lanes))
+    with naming(name, "minimize"):
+        solver = _packed(name, as_solver(method), lanes)
 
         def solve(x0: Params, args: Any, bounds: Any, resume: Any) -> Result:
             return minimize(fun, x0, args, solver, bounds=bounds, resume=resume, **options)
 
-        return jax.vmap(solve, in_axes=(0, axes, limits, 0))(starts, args, bounds, resume)
+        return _solve(name, solve, x0, args, in_axes, bounds, bounds_axes, resume, options)
 
 
-def _axes(name: str, argument: str, values: Any, axes: Any) -> Any:
+def least_squares_batch(
+    residual: Callable[..., Any],
+    x0: Params,
+    args: tuple[Any, ...] = (),
+    method: str | Solver = "lm",
+    *,
+    in_axes: Any = 0,
+    lanes: int = LANES,
+    resume: LoopState | None = None,
+    **options: Any,
+) -> Result:
+    """Fit a model many times, with many data or from many starts, in one program.
+
+    The answer is that of `jax.vmap(least_squares)`, fit for fit, run as `minimize_batch` runs its problems.
+
+    Args:
+      residual: `residual(params, *args)` of one fit, giving its residuals, or `(residuals, aux)` with `has_aux`.
+      x0: the starts: a tree like the parameters of one fit whose leaves have one more axis, in front, of length N >= 1.
+      args: further arguments of `residual`: a tuple of trees of arrays (one argument alone need not be wrapped).
+      method: as for `least_squares`.
+      in_axes: which of `args` have the leading axis too, as for `minimize_batch`.
+      lanes: fits at work at a time, >= 1.
+      resume: the `state` of the result of a batch to go on from.
+      **options: the other keywords of `least_squares`, the same for all fits, but for `progress` and `time_limit`.
+
+    Returns:
+      A `Result` whose arrays have a leading axis of length N; `message` is a list.
+
+    Raises:
+      ValueError: if the leading axes differ or are empty, or `lanes` < 1; or as `least_squares` raises.
+      TypeError: as `least_squares` raises.
+
+    Example:
+      >>> import jax.numpy as jnp, jopt
+      >>> t, rates = jnp.linspace(0.0, 1.0, 9), jnp.array([0.5, 1.0, 2.0])
+      >>> data = jnp.exp(-rates[:, None] * t)
+      >>> def residual(rate, t, y):
+      ...     return jnp.exp(-rate * t) - y
+      >>> fits = jopt.least_squares_batch(residual, jnp.ones(3), (t, data), in_axes=(None, 0))
+      >>> bool(jnp.allclose(fits.x, rates, atol=1e-2)), bool(fits.success.all())
+      (True, True)
+    """
+    name = "least_squares_batch"
+    with naming(name, "least_squares"):
+        solver = _packed(name, as_least_squares_solver(method), lanes)
+
+        def solve(x0: Params, args: Any, _: None, resume: Any) -> Result:
+            return least_squares(residual, x0, args, solver, resume=resume, **options)
+
+        return _solve(name, solve, x0, args, in_axes, None, None, resume, options)
+
+
+def _packed(function: str, solver: Solver, lanes: Any) -> Solver:
+    return packed(solver, int(validate.integer(function, "lanes", lanes, low=1)))
+
+
+def _solve(
+    function: str,
+    solve: Callable[[Params, Any, Any, Any], Result],
+    x0: Params,
+    args: Any,
+    in_axes: Any,
+    bounds: Any,
+    bounds_axes: Any,
+    resume: LoopState | None,
+    options: dict[str, Any],
+) -> Result:
+    """Check what has a leading axis, and solve all problems."""
+    calls.refuse_watching(function, options)
+    starts, args = tree.as_parameters(function, "x0", x0), calls.as_args(function, args)
+    size = calls.leading_axis(function, "x0", starts)
+    axes = _axes(function, "in_axes", "args", args, in_axes, size)
+    of_bounds = _axes(function, "bounds_axes", "bounds", bounds, bounds_axes, size)
+    _check_lengths(function, "resume", resume, 0, size, "take the state of a result of this batch.")
+    return jax.vmap(solve, in_axes=(0, axes, of_bounds, 0))(starts, args, bounds, resume)
+
+
+def _axes(function: str, name: str, argument: str, values: Any, axes: Any, size: int) -> Any:
     """Return the axes as a tree like the values with an entry, 0 or None, for each leaf.
 
     Raises:
-      ValueError: if they are not 0 or None, or no prefix of the values.
+      ValueError: if they are not 0 or None, no prefix of the values, or a leaf has no leading axis as long as the starts.
     """
     try:
         full = jax.tree.broadcast(axes, values, is_leaf=_is_none)
     except ValueError:
-        msg = f"minimize_batch: {name} must be 0, None, or a tuple with an entry for each of {argument}, got {axes!r}."
+        msg = f"{function}: {name} must be 0, None, or a tuple with an entry for each of {argument}, got {axes!r}."
         raise ValueError(msg) from None
     for axis in jax.tree.leaves(full):
         if type(axis) is not int or axis != 0:
-            msg = f"minimize_batch: {name} must hold 0 for what has the leading axis and None for what is shared, got {axis!r}; move the axis to the front."
+            msg = f"{function}: {name} must hold 0 for what has the leading axis and None for what is shared, got {axis!r}; move the axis to the front."
             raise ValueError(msg)
+    _check_lengths(function, argument, values, full, size, f"name what all problems share by None in {name}.")
     return full
 
 
-def _check_lengths(argument: str, values: Any, axes: Any, size: int) -> None:
+def _check_lengths(function: str, argument: str, values: Any, axes: Any, size: int, hint: str) -> None:
     """Raise unless what has the leading axis has it as long as the starts.
 
     Raises:
@@ -310,8 +194,8 @@ def _check_lengths(argument: str, values: Any, axes: Any, size: int) -> None:
         shape = jnp.shape(leaf) if leaf is not None else ()
         if axis is not None and leaf is not None and (not shape or shape[0] != size):
             msg = (
-                f"minimize_batch: {argument}{jax.tree_util.keystr(path)} must have a leading axis of length {size}, as x0 has, got shape {shape}; "
-                "name what all problems share by None in in_axes."
+                f"{function}: {argument}{jax.tree_util.keystr(path)} must have a leading axis of length {size}, as x0 has, "
+                f"got shape {shape}; {hint}"
             )
             raise ValueError(msg)
 

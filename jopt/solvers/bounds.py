@@ -27,7 +27,10 @@ from jopt.status import Status
 from jopt.types import Params, Scalar, Solver
 
 SIDES = ("lower", "upper")
-HINT = "Write bounds=(lower, upper), each a number, None, or a tree like x0; SciPy's list of pairs is its transpose."
+HINT = (
+    "Write bounds=(lower, upper), each a number, None, or a tree like x0, with arrays where x0 has them (a list is a tree); "
+    "SciPy's list of pairs is its transpose."
+)
 
 
 def read(function: str, bounds: Any, params: Params) -> Box | None:
@@ -87,6 +90,11 @@ def outside(box: Box, params: Params) -> jax.Array:
 
     parts = jax.tree.leaves(jax.tree.map(leaf, params, box.lower, box.upper))
     return jnp.any(jnp.stack([jnp.bool_(False), *parts]))
+
+
+def was_projected(box: Box, start: Params, resume: Any) -> jax.Array:
+    """Return whether a solve begins at the projection of its start; one that is taken up reads no start. bool."""
+    return outside(box, start) if resume is None else jnp.bool_(False)
 
 
 def within(box: Box | None, params: Params) -> Params:

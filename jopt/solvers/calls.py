@@ -52,6 +52,18 @@ def history_rows(function: str, maxiter: Any) -> int:
     return int(maxiter) + 1
 
 
+def refuse_watching(function: str, options: dict[str, Any]) -> None:
+    """Raise if Python is wanted between the trips of solves that run as one program.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    for name, off in (("progress", False), ("time_limit", None)):
+        if options.get(name, off) is not off:
+            msg = f"{function}: {name} must not be set: all problems run in one program, with no Python between the trips; set maxiter or maxfev instead."
+            raise ValueError(msg)
+
+
 def leading_axis(function: str, argument: str, starts: Any) -> int:
     """Return the length of the axis in front of every leaf.
 

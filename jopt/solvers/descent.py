@@ -272,7 +272,8 @@ def _set_course(base: Point, scaled: Params, restart: jax.Array, box: Box | None
     unit_, ratio = tree.scaled_norm(base.grad)
     g_d = -tree.vdot(base.grad, scaled)
     steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
-    unit_grad = jax.tree.map(lambda g: g / unit_.astype(g.dtype), base.grad)
+    # In the dtype of the scalars: in that of a leaf the largest entry of all may be zero.
+    unit_grad = jax.tree.map(lambda g: (g.astype(unit_.dtype) / unit_).astype(g.dtype), base.grad)
     if box is not None:
         return _cut_course(base, scaled, unit_grad, (unit_, g_d, steepest), box)
     downhill = tree.where(steepest, unit_grad, scaled)

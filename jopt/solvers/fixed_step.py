@@ -27,7 +27,7 @@ class FixedStepState(NamedTuple):
       params: the point to be evaluated next.
       inner: state of the transformation.
       value: f at the previous point, infinity before there is one.
-      step_norm: |u|_inf of the update that led to `params`, infinity before there is one.
+      step_norm: |x' - x|_inf of the step that led to `params`, as rounded; infinity before there is one.
     """
 
     params: Params
@@ -80,11 +80,12 @@ def fixed_step(transformation: optax.GradientTransformation) -> Solver:
             status=jnp.where(finite, Status.RUNNING, trouble).astype(jnp.int32),
             nhev=jnp.zeros((), jnp.int32),
         )
+        params = optax.apply_updates(state.params, updates)
         return FixedStepState(
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             inner=tree.cast(inner, state.inner),
             value=point.value,
-            step_norm=tree.max_abs(updates).astype(point.value.dtype),
+            step_norm=tree.max_abs(tree.sub(params, state.params)).astype(point.value.dtype),
         ), info
 
     return Solver(init, step)

@@ -158,7 +158,8 @@ def multistart(
       >>> bool(found.best.x[0] < 0), found.runs.x.shape, bool(found.runs.success.all())
       (True, (8, 1), True)
     """
-    with naming("multistart"):
+    with naming("multistart", "minimize"):
+        calls.refuse_watching("multistart", limits)
         starts = tree.as_parameters("multistart", "starts", starts)
         calls.leading_axis("multistart", "starts", starts)
         runs = jax.vmap(lambda x0: minimize(fun, x0, args, method, **limits))(starts)

@@ -145,8 +145,10 @@ def as_least_squares_solver(method: Any) -> Solver:
     if isinstance(method, str):
         return _by_name(method)
     ours = {factory.__name__ for factory in LEAST_SQUARES_METHODS.values()}
-    if isinstance(method, Solver) and method.name in {"", *ours}:  # a pair made by hand has no name
-        return method
+    if isinstance(method, Solver):
+        made = method.settings["solver"] if method.name == "packed" else method
+        if made.name in {"", *ours}:  # a pair made by hand has no name
+            return method
     called = "; was the factory not called?" if callable(method) else "."
     msg = (
         f"least_squares: method must be a name or a solver for least squares, got {method!r}{called} It takes 'lm', "

@@ -198,7 +198,7 @@ def newton_cg(
     """Minimise by Newton's method with truncated conjugate gradients and a line search.
 
     For smooth objectives with any number of parameters; the Hessian is known by its products alone. It keeps within
-    bounds, unless there is a preconditioner.
+    bounds, unless there is a preconditioner that is not diagonal.
 
     Args:
       forcing: how exactly each direction is solved for: "superlinear", "eisenstat-walker-1", "eisenstat-walker-2", or a

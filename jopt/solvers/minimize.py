@@ -138,7 +138,7 @@ def minimize(
     objective = Objective(static, args, has_aux, full)
     start = boxes.within(full, params)
     result = watching.solve(watch, solver, objective, limits, start, options, state, compiled)
-    return result if full is None else result._replace(projected=boxes.outside(full, params))
+    return result if full is None else result._replace(projected=boxes.was_projected(full, params, state))
 
 
 def as_solver(method: Any) -> Solver:
@@ -180,4 +180,4 @@ def _solve(
     box = boxes.fill(box, params)
     objective, start = Objective(fun, args, has_aux, box), project(box, params)
     result = implicit.solve(solver, objective, limits, start, options, rule, resume)
-    return result._replace(projected=boxes.outside(box, params))
+    return result._replace(projected=boxes.was_projected(box, params, resume))

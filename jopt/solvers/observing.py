@@ -104,7 +104,7 @@ def iteration(
 
 def says_stop(answer: Any) -> bool:
     """Return whether a callback asked for a stop: True, of Python, NumPy or JAX; a count or a list is no answer."""
-    if isinstance(answer, jax.Array):
+    if isinstance(answer, (jax.Array, np.ndarray)):
         return answer.dtype == np.bool_ and answer.shape == () and bool(answer)
     return isinstance(answer, (bool, np.bool_)) and bool(answer)
 

@@ -36,7 +36,8 @@ class Result(NamedTuple):
       aux: auxiliary output of the objective at x, None unless has_aux.
       history: a `History`, None unless asked for.
       state: the loop's last state, a `jopt.LoopState`: what `resume=` goes on from.
-      projected: whether the start lay outside the bounds and was projected onto them, bool; None without bounds.
+      projected: whether the start lay outside the bounds and was projected onto them, bool, false where a solve was
+        taken up; None without bounds.
     """
 
     x: Params

@@ -26,17 +26,19 @@ class Floor(NamedTuple):
       value: least value, scalar.
       grad: least |g|_inf, scalar.
       stalls: accepted steps since one of them fell, int32.
+      blocked: whether the last trial that led away from the accepted point was rejected as not finite, bool.
     """
 
     value: Scalar
     grad: Scalar
     stalls: jax.Array
+    blocked: jax.Array
 
 
 def no_floor(dtype: Any) -> Floor:
     """Return the floor before the first point."""
     infinity = jnp.full((), jnp.inf, dtype)
-    return Floor(infinity, infinity, jnp.zeros((), jnp.int32))
+    return Floor(infinity, infinity, jnp.zeros((), jnp.int32), jnp.bool_(False))
 
 
 def find_floor(floor: Floor, info: Info) -> Floor:
@@ -44,14 +46,22 @@ def find_floor(floor: Floor, info: Info) -> Floor:
     value = info.point.value
     lower = value < floor.value - float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
     flatter = info.grad_norm < STALL_GRADIENT * floor.grad
+    finite = jnp.isfinite(value) & jnp.isfinite(info.grad_norm)
+    told = info.accepted | ~finite | (info.step_norm > 0)
     return Floor(
         value=jnp.where(info.accepted & lower, value, floor.value),
         grad=jnp.where(info.accepted & flatter, info.grad_norm, floor.grad),
         stalls=jnp.where(info.accepted, jnp.where(lower | flatter, 0, floor.stalls + 1), floor.stalls),
+        blocked=jnp.where(told, ~finite, floor.blocked),
     )
 
 
 def stalled_or(floor: Floor, status: jax.Array) -> jax.Array:
-    """Return STALLED where the solve still runs and stands on the floor, otherwise the status; int32."""
+    """Return what a solve that stands on the floor, or cannot leave its point, has to say; otherwise the status; int32.
+
+    Where the shortest trials were not finite, the end of the domain is in the way and not round-off.
+    """
     stalled = (status == Status.RUNNING) & (floor.stalls >= STALL_LIMIT)
-    return jnp.where(stalled, Status.STALLED, status).astype(jnp.int32)
+    stuck = (status == Status.STALLED) | (status == Status.SEARCH_FAILED)
+    ended = jnp.where(stalled, Status.STALLED, status)
+    return jnp.where(stuck & floor.blocked, Status.NONFINITE, ended).astype(jnp.int32)

@@ -102,15 +102,20 @@ def judge(stopping: Stopping, gtol: Scalar, info: Info, nit: jax.Array, nfev: ja
     if stopping.target is not None:
         cases.append((info.accepted & (info.point.value <= jnp.asarray(stopping.target, dtype)), Status.TARGET))
     if stopping.xtol is not None:
-        cases.append((info.accepted & (info.step_norm <= jnp.asarray(stopping.xtol, dtype)), Status.STEP))
+        cases.append((info.accepted & (info.step_norm <= _finite(stopping.xtol, dtype)), Status.STEP))
     if stopping.ftol is not None:
-        cases.append((info.accepted & (change <= jnp.asarray(stopping.ftol, dtype)), Status.DECREASE))
+        cases.append((info.accepted & (change <= _finite(stopping.ftol, dtype)), Status.DECREASE))
     if stopping.frtol is not None:
         previous = jnp.abs(info.point.value + info.decrease)
         small = jnp.isfinite(change) & (change <= jnp.asarray(stopping.frtol, dtype) * previous)
         cases.append((info.accepted & small, Status.RELATIVE_DECREASE))
     cases.append((info.status != Status.RUNNING, info.status))
     return first_of(*cases, *_limits(stopping, nit, nfev), otherwise=Status.RUNNING)
+
+
+def _finite(limit: Limit, dtype: Any) -> jax.Array:
+    """Return a limit below infinity, which is what the change is at the start, where there was no step."""
+    return jnp.minimum(jnp.asarray(limit, dtype), jnp.finfo(dtype).max)
 
 
 def judge_limits(stopping: Stopping, nit: jax.Array, nfev: jax.Array) -> jax.Array:

@@ -254,8 +254,14 @@ def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float, box:
 
 
 def _status(state: TrustRegionState, point: Point, seen: _Seen, error: Scalar) -> jax.Array:
-    """Return why the solve ends: a rejected step that is too short to move the point, or is no step, is the last."""
-    over = state.started & ~seen.accepted & ~(seen.step_norm > 0)
+    """Return why the solve ends.
+
+    A rejected step that is too short to move the point, or is no step, is the last; so is one that promises less than the
+    values resolve, where the first step from there promised more than their noise: slopes are then not asked.
+    """
+    resolved = float(jnp.finfo(error.dtype).eps) * jnp.abs(state.value)
+    vain = (state.promise > error) & (state.step.decrease <= resolved)
+    over = state.started & ~seen.accepted & (~(seen.step_norm > 0) | vain)
     return first_of(
         (point.value == -jnp.inf, Status.UNBOUNDED),
         (~state.started & ~seen.finite, Status.NONFINITE),

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jopt import tree, validate
 from jopt.solvers import bounds, implicit, loop, progress, resuming
@@ -129,7 +130,7 @@ def solve(
         return _within_trace(watch, options, compiled)
     # A program does not know how its arguments are spread over devices, and would make whole zeros on each.
     begin = _begin if any(map(tree.is_sharded, jax.tree.leaves(params))) else _begin_compiled
-    seen = begin(frame, solver, options, params, data, limits, resume)
+    seen = _beside(begin(frame, solver, options, params, data, limits, resume), params)
     go = functools.partial(_advance, frame, solver, options, data, limits)
     seen = go(seen, Until(np.int32(0), np.int32(0)))  # compiles, and makes no trip
     if _is_traced(seen):  # the function closes over a traced value
@@ -158,6 +159,23 @@ def _begin(
     if resume is None:
         return loop.unseen(loop.begin(solver, objective, params, options))
     return loop.unseen(resuming.take_up(solver, objective, limits, params, options, resume)[1])
+
+
+def _beside(seen: Seen, params: Params) -> Seen:
+    """Return a state with its scalars whole on each device of spread parameters.
+
+    As a program returns them: one that is given them otherwise is compiled twice.
+    """
+    laid_out = [x.sharding for x in jax.tree.leaves(params) if tree.is_sharded(x)]
+    meshes = [s.mesh for s in laid_out if isinstance(s, NamedSharding) and s.is_fully_addressable]
+    if not meshes:
+        return seen
+    whole = NamedSharding(meshes[0], PartitionSpec())
+
+    def place(x: Any) -> Any:
+        return x if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 else jax.device_put(x, whole)
+
+    return jax.tree.map(place, seen)
 
 
 _begin_compiled = jax.jit(_begin, static_argnums=(0, 1, 2))
@@ -204,7 +222,9 @@ def _drive(watch: Watch, go: Callable[[Seen, Until], Seen], box: Any, seen: Seen
 
 def _look(seen: Seen) -> tuple[Any, ...]:
     state = seen.state
-    return tuple(x.item() for x in jax.device_get((state.status, state.nit, state.nfev, seen.value, seen.grad_norm)))
+    return tuple(
+        x.item() for x in jax.device_get((state.status, state.nit, state.nfev, state.best.value, seen.grad_norm))
+    )
 
 
 def _next_trips(trips: int, made: int, seconds: float, left: float) -> int:

@@ -115,7 +115,8 @@ def scale_by_line_search(search: LineSearch | None = None, *, first_trial: Strat
             raise ValueError(msg)
         for name, given in (("updates", updates), ("grad", grad)):
             tree.check_like("scale_by_line_search", name, given, "params", params)
-        params = tree.strong(params)
+            tree.as_parameters("scale_by_line_search", name, given)  # a cast would drop imaginary parts
+        params = tree.as_parameters("scale_by_line_search", "params", params)
         p, grad = tree.cast(updates, params), tree.cast(grad, params)
         value = jnp.asarray(value).astype(tree.scalar_dtype(params))
         slope = -tree.vdot(grad, p)

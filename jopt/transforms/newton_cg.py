@@ -13,7 +13,11 @@ curvature instead of turning away from it (Nocedal and Wright's Algorithm 7.1 re
 
 Within bounds the model is minimised over the box of steps instead (`jopt.linalg.boxed_steihaug`): conjugate gradients on
 the free entries, with bends at the bounds; so x - u is feasible, and the residual is that on the free entries. In the
-forcing term the projected gradient stands for g.
+forcing term the projected gradient stands for g. A diagonal preconditioner D^-1 is a change of scale there,
+
+    q = D^(1/2) p,    minimise  <D^(-1/2) g, q> + 1/2 <q, D^(-1/2) H D^(-1/2) q>  for q in D^(1/2) times the box,
+
+which is a box again (a general one would turn it); the norms that the run stops by are then those of D^(-1/2) r.
 
 References: Dembo and Steihaug (1983), Truncated-Newton algorithms for large-scale unconstrained optimization, Math.
 Program. 26, doi:10.1007/BF02592055; Nocedal and Wright (2006), Numerical Optimization, section 7.1,
@@ -30,7 +34,7 @@ import jax.numpy as jnp
 from jopt import tree, validate
 from jopt.linalg import preconditioners
 from jopt.linalg.box import Box, projected_gradient
-from jopt.linalg.boxed_steihaug import boxed_steihaug
+from jopt.linalg.boxed_steihaug import BoxedResult, boxed_steihaug
 from jopt.linalg.cg import CGResult, Operator, cg
 from jopt.status import KrylovStatus
 from jopt.transforms import forcing as forcing_terms
@@ -44,8 +48,8 @@ class NewtonCGState(NamedTuple):
     Attributes:
       nhev: Hessian-vector products so far, int32.
       status: a `jopt.status.KrylovStatus` of the last solve, int32.
-      residual_norm: |g - H x| / |g| that it reached, scalar; within bounds on the free entries.
-      curvature: <d, H d> / <d, d> of its last direction, scalar.
+      residual_norm: |g - H x| / |g| that it reached, scalar; within bounds on the free entries, and preconditioned.
+      curvature: <d, H d> / <d, d> of its last direction, scalar; within bounds preconditioned.
       forcing: state of the forcing term.
       preconditioner: state of the preconditioner, None without one.
     """
@@ -81,12 +85,12 @@ def scale_by_newton_cg(
 
     Returns:
       A transformation whose update needs `params` and the extra `hvp`, the operator v -> H v at `params`. Without a
-      preconditioner it is `bounded`: it takes the extra `box`, a `jopt.linalg.Box` of steps that holds 0, and returns u
-      with -u in the box.
+      preconditioner, or with a diagonal one ("jacobi", "hutchinson"), it is `bounded`: it takes the extra `box`, a
+      `jopt.linalg.Box` of steps that holds 0, and returns u with -u in the box.
 
     Raises:
-      ValueError: for a setting outside its range, an unknown name, an update without `hvp`, or one with a preconditioner
-        and a box.
+      ValueError: for a setting outside its range, an unknown name, an update without `hvp`, or one with a box and a
+        preconditioner that is not diagonal.
       TypeError: for a setting of the wrong type.
 
     Reference:
@@ -103,6 +107,7 @@ def scale_by_newton_cg(
     name = "scale_by_newton_cg"
     term = forcing_terms.resolve(name, forcing)
     tool = preconditioners.resolve(name, preconditioner)
+    bounded = tool is None or tool.diagonal
     if maxiter is not None:
         validate.integer(name, "maxiter", maxiter, low=1)
 
@@ -124,10 +129,10 @@ def scale_by_newton_cg(
         validate.given(name, "params", params)
         hvp = validate.given(name, "hvp", hvp, hint=HINT)
         if box is not None:
-            if tool is not None:
-                msg = f"{name}: preconditioner must be None within bounds, got {preconditioner!r}."
+            if not bounded:
+                msg = f"{name}: preconditioner must be diagonal ('jacobi', 'hutchinson') or None within bounds, got {preconditioner!r}."
                 raise ValueError(msg)
-            return update_within(hvp, updates, params, state, box, (term, maxiter))
+            return update_within(hvp, updates, params, state, box, (term, maxiter, tool))
         eta = term.begin(updates, params, state.forcing)
         settings: dict[str, Any] = {"rtol": eta, "maxiter": maxiter}
         solution, memory, spent = solve(hvp, updates, params, tool, state.preconditioner, settings)
@@ -142,12 +147,12 @@ def scale_by_newton_cg(
         )
 
     made = Transformation(init, update)
-    made.bounded = tool is None
+    made.bounded = bounded
     return made
 
 
 def update_within(
-    operator: Operator, grads: Updates, params: Params, state: NewtonCGState, box: Box, settings: tuple[Any, Any]
+    operator: Operator, grads: Updates, params: Params, state: NewtonCGState, box: Box, settings: tuple[Any, Any, Any]
 ) -> tuple[Updates, NewtonCGState]:
     """Return u with -u in a box of steps, and the next state.
 
@@ -157,22 +162,49 @@ def update_within(
       params: x.
       state: of the transformation.
       box: of the steps.
-      settings: the forcing term, and products at most.
+      settings: the forcing term, products at most, and a diagonal preconditioner or None.
     """
-    term, maxiter = settings
+    term, maxiter, tool = settings
     downhill = projected_gradient(box, tree.zeros_like(grads), grads)
     eta = term.begin(downhill, params, state.forcing)
-    run = boxed_steihaug(operator, grads, box, jnp.inf, rtol=eta, maxiter=maxiter, kept=0)
+    limits = {"rtol": eta, "maxiter": maxiter, "kept": 0}
+    if tool is None:
+        run, memory, spent = boxed_steihaug(operator, grads, box, jnp.inf, **limits), None, jnp.zeros((), jnp.int32)
+    else:
+        ready = tool.prepare(operator, params, state.preconditioner)
+        memory, spent = ready.state, ready.nhev
+        run = _rescaled(operator, grads, box, jax.tree.map(jnp.sqrt, ready.diagonal), limits)
     nothing = tree.max_abs(run.step.step) == 0
     u = jax.tree.map(lambda p, g: jnp.where(nothing, g, -p), run.step.step, downhill)
     return u, NewtonCGState(
-        nhev=state.nhev + run.nhev,
+        nhev=state.nhev + run.nhev + spent,
         status=run.status,
         residual_norm=run.residual_norm,
         curvature=run.curvature,
         forcing=term.end(downhill, params, state.forcing, eta, u, run.residual),
-        preconditioner=None,
+        preconditioner=memory,
     )
+
+
+def _rescaled(operator: Operator, grads: Updates, box: Box, roots: Params, limits: dict[str, Any]) -> BoxedResult:
+    """Return the run for q = s p, s the roots, with its step and residual as of p; exactly on a bound where q is."""
+
+    def times(a: Params) -> Params:
+        return jax.tree.map(lambda a, s: a.astype(s.dtype) * s, a, roots)
+
+    def over(a: Params) -> Params:
+        return jax.tree.map(lambda a, s: a.astype(s.dtype) / s, a, roots)
+
+    def back(q: jax.Array, s: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        inside = jnp.clip((q / s).astype(low.dtype), low, high)
+        return jnp.where(q <= low.astype(s.dtype) * s, low, jnp.where(q >= high.astype(s.dtype) * s, high, inside))
+
+    def scaled(v: Params) -> Params:
+        return over(operator(tree.cast(over(v), grads)))
+
+    run = boxed_steihaug(scaled, over(grads), Box(*map(times, box)), jnp.inf, **limits)
+    p = jax.tree.map(back, run.step.step, roots, *box)
+    return run._replace(step=run.step._replace(step=p), residual=tree.cast(times(run.residual), grads))
 
 
 HINT = "Pass update(grads, state, params, hvp=v -> H v), such as jax.linearize(jax.grad(fun), params)[1]."

@@ -85,6 +85,7 @@ def check(processes, devices, cases, folder):
         np.testing.assert_allclose(first["fun"], expected["fun"], rtol=1e-12, err_msg=case)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_answer_of_one(tmp_path):
     check(2, 1, ["parameters, lbfgs"], tmp_path)
 

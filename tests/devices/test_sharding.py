@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from layouts import (
     KINDS,
     MESHES,
+    collectives,
     large_collectives,
     make_mesh,
     misplaced,
@@ -148,6 +150,8 @@ def solve_by(method, params):
         return jopt.minimize(
             lambda p: (value(p), residual(p)), params, method="lbfgs", maxiter=5, has_aux=True, history=True
         )
+    if method in BOUNDED:
+        return jopt.minimize(value, params, method=BOUNDED[method], maxiter=5, bounds=(-1.0, 0.25))
     return jopt.minimize(value, params, method=method, maxiter=5)
 
 
@@ -161,6 +165,8 @@ def compile_solve(method, mesh, kind, within=False, large=True):
     return compiled.as_text(), lowered.out_info, compiled.output_shardings
 
 
+# With a memory whose tables are smaller than a part of the parameters.
+BOUNDED = {"lbfgs, bounds": jopt.lbfgs(3), "newton-cg, bounds": "newton-cg", "trust-ncg, bounds": "trust-ncg"}
 # L-BFGS and trust-ncg on one axis are seen in test_direction_hlo.py, among the tests that always run.
 SOLVES = [*sorted(set(METHODS) - DENSE_METHODS), jopt.adam(0.1), jopt.sgd(0.1, momentum=0.9), "lm", "gauss-newton"]
 
@@ -172,7 +178,8 @@ SOLVES = [*sorted(set(METHODS) - DENSE_METHODS), jopt.adam(0.1), jopt.sgd(0.1, m
         (method, *layout)
         for i, method in enumerate([*SOLVES, "escape", "aux, history"])
         for layout in (LAYOUTS[i % 2], LAYOUTS[2 + (i + 1) % 2])
-    ],
+    ]
+    + [(method, *layout) for method, layout in zip(BOUNDED, LAYOUTS, strict=False)],
     ids=str,
 )
 def test_solvers_keep_the_layout_and_gather_nothing(method, mesh, kind):
@@ -225,6 +232,7 @@ def test_a_constant_beside_spread_leaves_is_of_their_mesh():
     assert beside.sharding.is_fully_replicated
 
 
+@slow
 def test_a_random_start_for_lanczos_lies_where_the_parameters_do():
     params = tree_on("one axis", "explicit")
 
@@ -257,10 +265,10 @@ def solve_data(method, params, *data):
 @pytest.mark.parametrize(
     "method",
     [
-        "lbfgs",
+        pytest.param("lbfgs", marks=slow),
         pytest.param("trust-ncg", marks=slow),
         pytest.param("newton-cg", marks=slow),
-        pytest.param(jopt.adam(0.1), id="adam", marks=slow),
+        pytest.param(jopt.adam(0.1), id="adam"),
         pytest.param("least squares", marks=slow),
     ],
 )
@@ -282,3 +290,39 @@ def test_data_spread_over_a_mesh_give_the_answer_of_one_device(method):
     ):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(there.x))
+
+
+# Problems spread over a mesh ------------------------------------------------------------------------------------------
+
+
+def bowl(x, rate):
+    return jnp.sum(rate * x**2) / 2
+
+
+def test_side_by_side_problems_stay_spread_and_wait_for_one_another_with_one_flag():
+    mesh = make_mesh("one axis", "auto")
+    batch = jax.device_put((jnp.ones((16, 2)), jnp.linspace(1.0, 5.0, 16)), spread_over(mesh))
+    solve = jax.jit(jax.vmap(lambda x, rate: jopt.minimize(bowl, x, (rate,), jopt.sgd(0.1))))
+    program = solve.lower(*batch).compile()
+    assert [(kind, size) for kind, size, _ in collectives(program.as_text())] == [("all-reduce", 1)]
+    found = program(*batch)
+    assert found.x.sharding.is_equivalent_to(batch[0].sharding, 2)
+    assert len(set(map(int, found.nit))) > 5
+
+
+@slow
+def test_each_device_refills_the_lanes_of_its_own_problems():
+    mesh = make_mesh("one axis", "auto")
+    batch = jax.device_put((jnp.ones((16, 2)), jnp.linspace(1.0, 5.0, 16)), spread_over(mesh))
+
+    def solve(x, rate):
+        return jopt.minimize_batch(bowl, x, (rate,), jopt.sgd(0.1), lanes=1)
+
+    parts = PartitionSpec("x")
+    local = jax.jit(jax.shard_map(solve, mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False))
+    program = local.lower(*batch).compile()
+    assert collectives(program.as_text()) == []
+    found, here = program(*batch), solve(*jax.device_get(batch))
+    np.testing.assert_array_equal(found.nit, here.nit)
+    np.testing.assert_allclose(found.x, here.x, rtol=1e-12)
+    assert found.x.sharding.is_equivalent_to(batch[0].sharding, 2)

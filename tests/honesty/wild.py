@@ -7,7 +7,7 @@ phi is r^2/2, log(1 + e^r), e^r, |r|^p, -log r (NaN below zero) or cos r, chosen
 is `behind`; `sign` multiplies all derivatives. As everything is data, a method is compiled once for each dtype.
 """
 
-import dataclasses
+import collections
 import functools
 from typing import NamedTuple
 
@@ -16,11 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import jopt
+from jopt import tree
+from jopt.solvers.least_squares import as_least_squares_solver
+from jopt.solvers.methods import METHODS as NAMED
 from jopt.solvers.minimize import as_solver
 
 N, M = 3, 4
 # Evaluations recorded at most; every solve in these tests has maxfev at most this.
-ROOM = 120
+ROOM = 1100
 SQUARE, SOFTPLUS, EXP, POWER, BARRIER, WAVE = range(6)
 
 
@@ -78,7 +81,8 @@ def _turned_jvp(primals, tangents):
 
 def terms(x, d):
     """Return phi(r), shape (M,). Each formula sees a harmless number where another one is meant."""
-    r = d.a @ x + d.b @ (x * x) + d.shift
+    bent = jnp.where(d.b == 0, 0 * d.b, d.b * x)  # so that b = 0 makes no NaN of a large x
+    r = d.a @ x + bent @ x + d.shift
     of = [jnp.where(d.kind == k, r, 1) for k in range(6)]
     each = (of[0] * of[0] / 2, jnp.logaddexp(0 * r, of[1]), jnp.exp(of[2]), jnp.abs(of[3]) ** d.power)
     return jnp.select([d.kind == k for k in range(5)], [*each, -jnp.log(of[4])], jnp.cos(of[5]))
@@ -121,7 +125,7 @@ def watched(solver):
 
     def init(objective, params):
         x = params["x"]
-        scalar = jopt.tree.scalar_dtype(params) if hasattr(jopt, "tree") else jnp.promote_types(x.dtype, jnp.float32)
+        scalar = tree.scalar_dtype(params)
         seen = Seen(
             x=jnp.zeros((ROOM, *x.shape), x.dtype),
             value=jnp.zeros(ROOM, scalar),
@@ -141,7 +145,7 @@ def watched(solver):
     return new
 
 
-METHODS = {name: name for name in jopt.solvers.methods.METHODS} | {
+METHODS = {name: name for name in NAMED} | {
     "adam": jopt.adam(0.1),
     "chain": jopt.descent(
         jopt.chain(jopt.clip_by_global_norm(1.0), jopt.scale_by_adam()), jopt.linesearch.strong_wolfe()
@@ -155,30 +159,50 @@ LEAST_SQUARES = ("lm", "gauss-newton")
 def solver(name):
     """Return the watched solver of a name, one object for each."""
     if name in LEAST_SQUARES:
-        return watched(jopt.solvers.least_squares.as_least_squares_solver(name))
+        return watched(as_least_squares_solver(name))
     return watched(as_solver(METHODS[name]))
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
+# A limit that nothing reaches; only traced limits may be so.
+OFF = -np.inf
+
+
+class Limits(NamedTuple):
     """The limits of a solve; all are data of the program."""
 
     gtol: float = 0.0
-    xtol: float = 0.0
-    ftol: float = 0.0
-    frtol: float = 0.0
+    xtol: float = OFF
+    ftol: float = OFF
+    frtol: float = OFF
     target: float = -np.inf
     maxiter: int = 1000
     maxfev: int = ROOM
 
 
+# How often each program was traced, by method and whether it has bounds.
+TRACES = collections.Counter()
+
+
+@functools.cache
+def program(name):
+    """Return the jitted public call of a method; what differs between problems is data, so it is compiled once a dtype."""
+
+    @jax.jit
+    def run(start, d, asked, bounds):
+        TRACES[name, start["x"].dtype, bounds is not None] += 1
+        if name in LEAST_SQUARES:
+            return jopt.least_squares(wild_residual, start, (d,), solver(name), **asked)
+        return jopt.minimize(wild, start, (d,), solver(name), bounds=bounds, **asked)
+
+    return run
+
+
 def solve(name, x0, d, limits, bounds=None):
     """Return the result of the public call; `name` is a method of `minimize` or of `least_squares`."""
-    start = {"x": x0, "none": x0[:0]}
-    asked = dataclasses.asdict(limits)
-    if name in LEAST_SQUARES:
-        return jopt.least_squares(wild_residual, start, (d,), solver(name), **asked)
-    return jopt.minimize(wild, start, (d,), solver(name), bounds=bounds, **asked)
+    counts = {"maxiter": np.int32(limits.maxiter), "maxfev": np.int32(limits.maxfev)}
+    asked = {name: np.float64(limit) for name, limit in limits._asdict().items()} | counts
+    box = None if bounds is None else tuple({"x": side, "none": side[:0]} for side in bounds)
+    return program(name)({"x": x0, "none": x0[:0]}, d, asked, box)
 
 
 def seen(result):
@@ -205,7 +229,7 @@ def fresh(x, d, dtype, squares=False):
     """
     if abs(float(x[0])) > d.wall:
         behind = np.longdouble(d.behind)
-        return Fresh(behind, np.zeros(N), abs(behind) * 0, np.zeros(N))
+        return Fresh(behind, np.zeros(N), np.longdouble(0), np.zeros(N))
     wide = lambda v: np.asarray(v, np.longdouble)  # noqa: E731
     x, a, b, shift, w, c, scale = map(wide, (x, d.a, d.b, d.shift, d.weight, d.slope, d.scale))
     info = jnp.finfo(dtype)

@@ -151,6 +151,21 @@ def test_the_path_for_the_radius_of_the_run_is_its_last_step():
         np.testing.assert_allclose(SHORTEN(found.path, radius).step, found.step.step, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("radius", [1e-100, 1e-200, 1e-300])
+def test_a_step_shortened_beyond_any_square_is_still_a_part_of_the_first_iterate(radius):
+    a, g = matrix([1.0, 2.0, 5.0, 9.0]), np.array([1.0, -2.0, 0.5, 3.0])
+    short = SHORTEN(solve(a, g, 0.8, 1e-8).path, radius)
+    part = np.asarray(short.step)
+    assert np.all(np.isfinite(part))
+    np.testing.assert_allclose(part, -radius * g / np.linalg.norm(g) * (radius > 1e-150), rtol=1e-9, atol=0)
+
+
+def test_no_curvature_stays_none_however_long_the_radius_beside_the_gradient():
+    found = solve(np.zeros((2, 2)), np.array([1e-300, 2e-300]), 1e10, 1e-8)
+    assert int(found.status) == KrylovStatus.NEGATIVE_CURVATURE
+    assert float(found.step.norm) == pytest.approx(1e10)
+
+
 def test_one_kept_iterate_leaves_parts_of_the_last_step():
     a, g = matrix([1.0, 30.0, 900.0]), np.array([1.0, 30.0, 900.0])
     found = jax.jit(lambda: steihaug(lambda v: a @ v, g, 1e3, rtol=1e-12, kept=1))()

@@ -67,7 +67,8 @@ def test_minimize_returns_the_aux_of_its_point_and_evaluates_nothing_for_it(meth
     assert (plain.aux, int(plain.nfev), int(plain.nhev)) == (None, int(result.nfev), int(result.nhev))
 
 
-@pytest.mark.parametrize("solve", ["qr", pytest.param("lsqr", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("solve", ["qr", "lsqr"])
 def test_least_squares_returns_residuals_and_aux_of_its_point(solve):
     method = jopt.levenberg_marquardt(linear_solve=solve)
     settings = {"gtol": 1e-12, "maxfev": 12, "method": method, "loss": "huber", "f_scale": 0.5}
@@ -126,6 +127,7 @@ def test_multistart_returns_that_of_each_run_and_of_the_best():
 BOX = (jnp.full(2, -2.0), jnp.full(2, 2.0))
 
 
+@SLOW
 def test_random_search_returns_that_of_the_best_point():
     search = functools.partial(jopt.random_search, where=BOX, key=3, args=(1.0,), trials=25, chunk=10)
     found, made = evaluations(lambda: search(counted, has_aux=True))
@@ -146,6 +148,7 @@ def test_in_each_lane_of_random_searches_too():
     np.testing.assert_array_equal(batch.aux["x"], batch.x)
 
 
+@SLOW
 def test_random_search_without_a_finite_value_has_zeros():
     found = jopt.random_search(lambda x: (jnp.nan * x[0], x + 1), BOX, 0, has_aux=True, trials=5)
     assert Status(int(found.status)) is Status.NONFINITE

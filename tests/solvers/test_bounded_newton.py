@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trust-region Newton-CG and Newton-CG within bounds: feasible always, stationary at the end, as low as SciPy's."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -216,13 +218,76 @@ def test_where_the_curvature_is_not_finite_the_direction_is_the_projected_gradie
     assert KrylovStatus(int(state.status)) is KrylovStatus.NONFINITE
 
 
-def test_a_preconditioned_direction_refuses_bounds():
-    direction = jopt.scale_by_newton_cg(preconditioner="jacobi")
+SCALED = np.logspace(0, 5, 8)  # the diagonal of a Hessian
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def precondition(tool, g, low, high):
+    """Return the direction in a box for a Hessian with a diagonal of many sizes and a little beside it."""
+    roots = np.sqrt(SCALED)
+    hessian = np.diag(SCALED) + 0.1 * np.outer(roots, roots)
+    params = {"a": jnp.zeros(3), "b": jnp.zeros(5, g["b"].dtype)}
+    direction = jopt.scale_by_newton_cg(forcing=1e-9, preconditioner=tool)
+
+    def hvp(v):
+        product = jnp.asarray(hessian) @ jnp.concatenate([v["a"], v["b"].astype(float)])
+        return {"a": product[:3], "b": product[3:].astype(v["b"].dtype)}
+
+    return direction.update(g, direction.init(params), params, hvp=hvp, box=Box(low, high)), hessian
+
+
+@pytest.mark.parametrize("tool", ["jacobi", pytest.param("hutchinson", marks=pytest.mark.slow)])
+def test_a_diagonal_preconditioner_saves_products_and_changes_neither_the_minimiser_nor_the_box(tool):
+    low, high, g = (
+        {"a": jnp.asarray(row[:3]), "b": jnp.asarray(row[3:])}
+        for row in (
+            np.array([-0.1, -INF, -1 / 3, -INF, -9, -9, -9, -INF]) / np.sqrt(SCALED),
+            np.array([INF, 0.7, 0.0, INF, 9, 9, 0.3, INF]) / np.sqrt(SCALED),
+            np.array([2.0, -5, 0.5, -1, 1, 2, -3, 0.1]) * np.sqrt(SCALED),
+        )
+    )
+    (u, state), hessian = precondition(tool, g, low, high)
+    (plain, before), _ = precondition(None, g, low, high)
+    g, p, low, high = (np.concatenate([t["a"], t["b"]]) for t in (g, jax.tree.map(jnp.negative, u), low, high))
+    assert np.all((p >= low) & (p <= high))
+    residual = g + hessian @ p
+    held = ((p == low) & (residual > 0)) | ((p == high) & (residual < 0))
+    assert held.sum() == 4
+    np.testing.assert_allclose(residual[~held] / np.sqrt(SCALED[~held]), 0, atol=1e-6)
+    np.testing.assert_allclose(-plain["a"], p[:3], rtol=1e-5)
+    assert KrylovStatus(int(state.status)) is KrylovStatus.CONVERGED
+    made = 8 if tool == "jacobi" else 10
+    assert int(state.nhev) - made < int(before.nhev)
+    assert int(state.preconditioner.count) == 1
+
+
+def test_a_diagonal_preconditioner_keeps_single_precision_and_serves_a_solve():
+    sizes = np.logspace(0, 5, 6, dtype=np.float32)
+
+    def fun(x):
+        return jnp.sum(jnp.asarray(sizes) * ((x - 1) ** 2 + 0.1 * (x - 1) ** 4)) + 0.1 * jnp.sum(x) ** 2
+
+    bounds = (None, np.array([0.5, 2, 0.25, 2, 2, 0.9], np.float32))
+    with jax.numpy_dtype_promotion("strict"):
+        found = jopt.minimize(
+            fun, jnp.zeros(6, jnp.float32), method=jopt.newton_cg(preconditioner="jacobi"), bounds=bounds, gtol=1e-2
+        )
+    assert Status(int(found.status)) is Status.CONVERGED
+    assert found.x.dtype == jnp.float32
+    np.testing.assert_array_equal(np.asarray(found.x)[[0, 2, 5]], bounds[1][[0, 2, 5]])
+    assert int(found.nit) <= 12
+
+
+def test_a_preconditioner_that_is_not_diagonal_refuses_bounds():
+    direction = jopt.scale_by_newton_cg(preconditioner="lbfgs")
     assert jopt.scale_by_newton_cg().bounded
+    assert jopt.newton_cg(preconditioner="jacobi").bounded
     assert not direction.bounded
-    assert not jopt.newton_cg(preconditioner="jacobi").bounded
+    assert not jopt.newton_cg(preconditioner=lambda _, r: r).bounded
     x = jnp.ones(2)
-    with pytest.raises(ValueError, match="scale_by_newton_cg: preconditioner must be None within bounds, got 'jacobi'"):
+    with pytest.raises(
+        ValueError, match=r"preconditioner must be diagonal \('jacobi', 'hutchinson'\) or None within.*'lbfgs'"
+    ):
         direction.update(x, direction.init(x), x, hvp=lambda v: v, box=Box(-x, x))
 
 

@@ -196,6 +196,16 @@ def test_a_start_outside_is_projected_and_the_result_says_so():
     assert "projected" not in inside.message.replace("projected gradient", "")
 
 
+def test_a_solve_that_is_taken_up_says_nothing_of_its_template():
+    broken = solve(rosenbrock, -1.2, -2.0, 0.5, maxiter=2)
+    whole = solve(rosenbrock, -1.2, -2.0, 0.5)
+    for template in (0.0, 9.0):
+        result = solve(rosenbrock, template, -2.0, 0.5, resume=broken.state)
+        np.testing.assert_array_equal(result.x, whole.x)
+        assert not bool(result.projected)
+        assert int(result.nfev) == int(whole.nfev)
+
+
 def test_a_nan_in_the_start_is_no_matter_of_bounds():
     result = solve(separable, [0.0, np.nan, 0.0, 0.0], -1.0, 1.0)
     assert Status(int(result.status)) == Status.NONFINITE
@@ -264,6 +274,7 @@ NAN_AT = np.array([[0.0, 0.0, 0.0], [0.0, np.nan, 0.0]])
     [
         (3.0, TypeError, r"minimize: bounds must be a pair \(lower, upper\), got 3.0"),
         ([(0, 1)] * 3, TypeError, r"bounds must be a pair .*SciPy's list of pairs is its transpose"),
+        (({"w": [0.0] * 6, "b": 0}, None), ValueError, r"bounds.lower must be .*with arrays where x0 has them"),
         (({"w": 0.0}, None), ValueError, r"minimize: bounds.lower must be a number, None, or a tree like x0"),
         ((None, (0.0, 1.0)), ValueError, r"minimize: bounds.upper must be a number, None, or a tree like x0"),
         (({"w": np.zeros(3), "b": 0}, None), ValueError, r"bounds.lower\['w'\] must be .*shape \(2, 3\).*got shape \(3,\)"),

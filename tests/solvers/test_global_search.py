@@ -279,8 +279,8 @@ def test_arguments_limits_and_the_method_reach_every_run():
         ),
         ({}, {}, ValueError, r"multistart: starts must have"),
         (np.arange(3), {}, TypeError, r"multistart: starts must be real floating numbers"),
-        (np.ones(3), {"maxiter": -1}, ValueError, r"multistart: minimize: maxiter must be"),
-        (np.ones(3), {"method": "newtons"}, ValueError, r"multistart: minimize: method must be one of"),
+        (np.ones(3), {"maxiter": -1}, ValueError, r"multistart: maxiter must be"),
+        (np.ones(3), {"method": "newtons"}, ValueError, r"multistart: method must be one of"),
     ],
 )
 def test_bad_starts_raise(given, settings, error, message):

@@ -49,6 +49,11 @@ SOLVES = {
     **{name: functools.partial(jopt.minimize, rosenbrock, x0=START, method=made) for name, made in RECIPES.items()},
     "aux": functools.partial(jopt.minimize, with_aux, x0=START, method=SGD, has_aux=True),
     "escape": functools.partial(jopt.minimize, saddle, x0=ESCAPING, second_order="escape"),
+    **{
+        f"{name}, bounds": functools.partial(jopt.minimize, rosenbrock, x0=START, method=name, bounds=(-1.2, 1.0))
+        for name, make in METHODS.items()
+        if make().bounded
+    },
     "lm": functools.partial(jopt.least_squares, valley, x0=START),
     "lsqr": functools.partial(
         jopt.least_squares, valley, x0=START, method=jopt.levenberg_marquardt(linear_solve="lsqr"), loss="cauchy"
@@ -105,6 +110,18 @@ def test_taken_up_after_a_stop_and_after_the_time_is_over(history):
     assert [it.nit for it in seen] == [8, 12, 14]
 
 
+@SLOW
+@pytest.mark.parametrize("name", ["trust-ncg", "lbfgs", "bfgs", "lm", "line search", "escape"])
+def test_a_solve_of_any_kind_is_taken_up_after_a_stop_and_after_the_time_is_over(name):
+    run = functools.partial(SOLVES[name], args=(jnp.float64(2.0),), gtol=1e-12, maxiter=STEPS, maxfev=60)
+    stopped = run(callback=lambda it: it.nit == 3)
+    assert (status(stopped), int(stopped.nit)) == (Status.STOPPED, 3)
+    late = run(resume=stopped.state, time_limit=1e-9)
+    assert status(late) is Status.TIME
+    assert_same_bits(run(resume=late.state), run())
+
+
+@SLOW
 def test_a_history_grows_with_the_limit_and_never_shrinks():
     run = functools.partial(solve, (2.0,), gtol=0.0, history=True)
     unbroken, broken = run(maxiter=STEPS), run(maxiter=3)
@@ -177,7 +194,9 @@ def test_a_default_tolerance_stays_that_of_the_first_point():
     assert_same_bits(solve((0.0,), maxiter=10_000, resume=broken.state), done)
 
 
-@pytest.mark.parametrize("limit", [{"xtol": 1e-3}, {"ftol": 1e-3}, {"frtol": 1e-2}], ids=str)
+@pytest.mark.parametrize(
+    "limit", [{"xtol": 1e-3}, *(pytest.param(x, marks=SLOW) for x in ({"ftol": 1e-3}, {"frtol": 1e-2}))], ids=str
+)
 def test_a_test_of_the_last_step_is_asked_of_the_next(limit):
     run = functools.partial(solve, (2.0,), gtol=0.0, maxiter=1000)
     ended = run(**limit)

@@ -107,7 +107,8 @@ def test_a_second_solve_with_new_data_and_a_new_callback_traces_nothing():
     assert len(traces) == 1  # so the objective stands once in the program, too
 
 
-def test_a_watched_solve_stays_spread_over_its_devices():
+def test_a_watched_solve_stays_spread_over_its_devices_and_is_compiled_once():
+    before = watching._advance._cache_size()
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("d",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
     result = jopt.minimize(
@@ -116,6 +117,7 @@ def test_a_watched_solve_stays_spread_over_its_devices():
     arrays = [x for x in jax.tree.leaves(result) if x.shape == START.shape]
     assert len(arrays) == 6
     assert {str(x.sharding) for x in arrays} == {str(spread)}
+    assert watching._advance._cache_size() == before + 1
 
 
 # What is seen.
@@ -154,6 +156,7 @@ def test_every_spaces_the_calls_and_the_end_is_always_seen():
         assert [it.elapsed for it in seen] == sorted(it.elapsed for it in seen)
 
 
+@SLOW
 def test_history_is_the_same_under_jit_and_in_each_lane_of_a_batch():
     def solve(x):
         return jopt.minimize(bowl, x, (0.5,), SGD, maxiter=5, gtol=0.0, history=True).history
@@ -170,7 +173,9 @@ def test_history_is_the_same_under_jit_and_in_each_lane_of_a_batch():
 # Stopping.
 
 
-@pytest.mark.parametrize("yes", [True, np.True_, jnp.bool_(True)], ids=["python", "numpy", "jax"])
+@pytest.mark.parametrize(
+    "yes", [True, np.True_, np.asarray(True), jnp.bool_(True)], ids=["python", "numpy", "array", "jax"]
+)
 def test_true_stops_with_the_best_point(yes):
     seen = []
 
@@ -308,6 +313,8 @@ def test_a_bar_on_a_terminal_tells_the_end(monkeypatch, capsys):
     assert out == ""
     assert "10/10 steps" in err
     assert_same_bits(result, slide())
+    slide(progress=True, resume=result.state)  # over at once: no point is evaluated that could be shown
+    assert f"value {float(result.fun):.6g}" in capsys.readouterr().err
 
 
 def test_no_bar_where_there_is_no_terminal(monkeypatch, capsys):
