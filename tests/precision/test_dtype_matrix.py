@@ -15,7 +15,7 @@ import pytest
 
 import jopt
 
-SECONDS = 240  # for the worker to trace the whole matrix on a busy machine
+SECONDS = 600  # for the worker to trace the whole matrix on a busy machine
 NAMES = [f"{kind} {name}" for kind, (table, _) in matrix.LOOKS.items() for name in table]
 
 
