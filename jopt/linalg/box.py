@@ -72,6 +72,12 @@ def moved(box: Box, x: Params, p: Params) -> Params:
     return jax.tree.map(leaf, x, p, box.lower, box.upper)
 
 
+def is_bounded(box: Box) -> jax.Array:
+    """Return whether every entry has two bounds, bool."""
+    finite = jax.tree.map(lambda low, high: jnp.all(jnp.isfinite(low) & jnp.isfinite(high)), box.lower, box.upper)
+    return jnp.all(jnp.stack([jnp.bool_(True), *jax.tree.leaves(finite)]))
+
+
 def longest(steps: Box, d: Params) -> Scalar:
     """Return the largest a with a d within a box of steps; infinity where no bound lies ahead.
 

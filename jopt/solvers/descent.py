@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from jopt import tree
-from jopt.linalg.box import Box, longest, projected_gradient, steps_within
+from jopt.linalg.box import Box, is_bounded, longest, projected_gradient, steps_within
 from jopt.linesearch.conditions import value_noise
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
 from jopt.linesearch.machine import SearchState, check_parts
@@ -208,10 +208,15 @@ def _begin(
     course: _Course,
     box: Box | None,
 ) -> SearchState:
-    """Return the state of a search along a new direction, within bounds with no first trial beyond them."""
+    """Return the state of a search along a new direction, within bounds with no first trial beyond them.
+
+    Where a direction has no scale of its own yet but every entry has two bounds, these are one: the whole step is tried, as
+    L-BFGS-B does.
+    """
+    fresh = ~state.started | course.steepest
     trial = first_trial(
         FirstTrialInfo(
-            first=~state.started | course.steepest,
+            first=fresh,
             grad_norm=course.grad_norm,
             value=base.value,
             slope=course.slope,
@@ -221,6 +226,7 @@ def _begin(
         )
     )
     if box is not None:
+        trial = jnp.where(fresh & is_bounded(box), 1, trial)
         trial = jnp.minimum(trial, _limit(box, base.params, course.direction))
     return search.init(base.value, course.slope, trial.astype(base.value.dtype))
 

@@ -152,6 +152,13 @@ def test_results_in_bfloat16_are_honest(name, problem, start, asked):
     judge(name, "bfloat16", problem, start, asked)
 
 
+def test_the_step_of_a_fixed_rate_is_how_far_the_point_moved():
+    """Adam's first update is 0.1 in every entry; what rounding makes of x + 0.1 may be more."""
+    asked = wild.Limits(gtol=1.0, xtol=0.1, maxfev=120)
+    judge("adam", "float64", ("exponentials", 0, 0, np.inf, np.nan), (0.0, -1.0, 0.0), asked)
+    judge("adam", "float64", ("exponentials", 1, 0, np.inf, np.nan), (0.7, -1.0, 30.0), asked)
+
+
 @st.composite
 def boxes(draw):
     """Draw lower and upper, with infinities and fixed entries among them."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jopt.linalg import Box, project, projected_gradient
-from jopt.linalg.box import free, longest, moved, steps_within
+from jopt.linalg.box import free, is_bounded, longest, moved, steps_within
 
 INF = np.inf
 # Inside, on either bound with the gradient in and out, fixed, without bounds on one side or both.
@@ -71,3 +71,11 @@ def test_a_step_over_all_the_room_lands_on_the_bound_exactly(seed):
     np.testing.assert_array_equal(moved(box, jnp.asarray(x), steps.upper), high)
     half = moved(box, jnp.asarray(x), jax.tree.map(lambda p: 0.5 * p, steps.upper))
     np.testing.assert_array_equal(half, x + 0.5 * np.asarray(steps.upper))
+
+
+def test_a_box_is_bounded_where_every_entry_has_two_bounds():
+    for lower, upper, expected in [(-1.0, 1.0, True), (-jnp.inf, 1.0, False), (-1.0, jnp.inf, False)]:
+        entries = Box(
+            {"a": jnp.array([0.0, lower]), "b": jnp.zeros(0)}, {"a": jnp.array([upper, 2.0]), "b": jnp.zeros(0)}
+        )
+        assert bool(is_bounded(entries)) is expected

@@ -41,8 +41,14 @@ FAILURES = {
 }
 
 
+# Two problems for a first look; each pair is a program of its own.
+FIRST = ("rosenbrock", "himmelblau")
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem", [name if name in FIRST else pytest.param(name, marks=pytest.mark.slow) for name in PROBLEMS]
+)
 def test_reaches_a_recorded_minimum(problem, method):
     case = PROBLEMS[problem]
     start = case.start(jnp.float64)
