@@ -258,6 +258,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_numpy_float64_and_python_floats_are_float32_without_a_warning_where_x64_is_off():
     environment = {key: value for key, value in os.environ.items() if key != "JAX_ENABLE_X64"}
     ran = subprocess.run(

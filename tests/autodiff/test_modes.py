@@ -33,6 +33,7 @@ def two_leaves(x):
 POINT = {"w": jnp.array([[0.3, -1.2], [0.7, 0.1], [2.0, 0.5]], jnp.float32), "b": jnp.array([0.4, -0.9], jnp.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 16])
 def test_all_compositions_give_the_same_jacobian(k):
     vector, unravel = tree.ravel(POINT)

@@ -112,6 +112,7 @@ def assert_near(actual, expected, rtol):
 agree = {"closed": assert_same, "open": lambda actual, expected: assert_near(actual, expected, 1e-6)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_closed_calls_give_the_numbers_of_jax_bit_for_bit_and_open_ones_within_a_millionth(name):
     f, x = EXACT[name], draw(N)
@@ -133,6 +134,7 @@ def test_closed_calls_give_the_numbers_of_jax_bit_for_bit_and_open_ones_within_a
             assert str(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", ["closed", "open"])
 def test_network_agrees_with_jax_with_calls_open_and_closed(calls):
     v = directions(NETWORK, 5)

@@ -61,6 +61,7 @@ def by_hand():
     return found
 
 
+@pytest.mark.slow
 def test_courses_are_those_of_the_loops_written_out(small, by_hand):
     for run in small.runs:
         losses, norms, _ = zip(*by_hand[run.method], strict=True)
@@ -120,6 +121,7 @@ def test_runs_come_in_the_order_asked_for_and_are_reported_one_by_one(monkeypatc
     assert reports[-1] == (8, 8, "done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "gtol"), [("float64", 1e-5), ("float32", None)])
 def test_lbfgs_converges_on_the_regression(precision, gtol):
     asked = bench.Settings(precision=precision, gtol=gtol, problems=("regression",), methods=("lbfgs",))

@@ -60,6 +60,7 @@ def test_counts_of_evaluations_and_products_are_true(name):
     assert entrant.word(int(answer.code)) == ("CONVERGED" if name == "jopt-lbfgs" else "0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jopt-lbfgs", *rivals.BOUNDED])
 @pytest.mark.filterwarnings("ignore")
 def test_those_for_bounds_stay_within_them(name):

@@ -14,8 +14,10 @@ import wild
 from honest import assert_honest
 from hypothesis import HealthCheck, given, settings
 
+from jopt import Status
+
 EXAMPLES = int(os.environ.get("JOPT_FUZZ_EXAMPLES", "0"))
-MORE = 200
+MORE = 120
 
 
 def fuzz(default):
@@ -153,10 +155,9 @@ def test_results_in_bfloat16_are_honest(name, problem, start, asked):
 
 
 def test_the_step_of_a_fixed_rate_is_how_far_the_point_moved():
-    """Adam's first update is 0.1 in every entry; what rounding makes of x + 0.1 may be more."""
+    """Adam's first update is a little below 0.1; 30 + 0.1 is rounded to more than that away, and is no STEP by 0.1."""
     asked = wild.Limits(gtol=1.0, xtol=0.1, maxfev=120)
-    judge("adam", "float64", ("exponentials", 0, 0, np.inf, np.nan), (0.0, -1.0, 0.0), asked)
-    judge("adam", "float64", ("exponentials", 1, 0, np.inf, np.nan), (0.7, -1.0, 30.0), asked)
+    assert judge("adam", "float64", ("exponentials", 0, 0, np.inf, np.nan), (0.7, -1.0, 30.0), asked) is Status.STEP
 
 
 @st.composite

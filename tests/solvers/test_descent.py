@@ -39,6 +39,7 @@ def trips(solver, fun, start, number):
     return jax.jit(lambda x: jax.lax.scan(trip, solver.init(objective, x), None, length=number)[1])(start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES.keys())
 def test_every_direction_descends_where_curvature_is_negative(search):
     states, infos = trips(jopt.lbfgs(search=search), double_well, jnp.asarray([0.1, -0.05, 0.2]), 40)
@@ -76,6 +77,7 @@ def test_multiplying_the_objective_changes_no_iterate():
     np.testing.assert_array_equal(plain, scaled)
 
 
+@pytest.mark.slow
 def test_turning_the_coordinates_turns_the_iterates():
     turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0])
     start = jnp.asarray([-1.2, 1.0, -1.2, 1.0])
@@ -99,6 +101,7 @@ def noisy_bowl(dtype):
     return fun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_noise_in_the_value_does_not_stop_the_descent(dtype):
     fun, start, gtol = noisy_bowl(dtype), jnp.zeros(3, dtype), 20 * float(jnp.finfo(dtype).eps)
@@ -199,6 +202,7 @@ def test_stalled_after_a_number_of_steps_without_improvement():
     assert int(result.nit) <= STALL_LIMIT + 1
 
 
+@pytest.mark.slow
 def test_every_setting_of_lbfgs_matters():
     start = jnp.asarray(np.tile([-1.2, 1.0], 5))
 

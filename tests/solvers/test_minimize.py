@@ -215,6 +215,7 @@ def test_a_step_that_moves_nothing_is_no_progress():
     assert int(result.nit) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lbfgs", "gradient-descent"])
 @pytest.mark.parametrize(
     ("dtype", "size"), [(jnp.float32, 1e25), (jnp.float32, 1e-25), (jnp.float64, 1e200), (jnp.float64, 1e-200)]

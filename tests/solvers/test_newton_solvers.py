@@ -149,6 +149,7 @@ def test_success_is_a_certificate_in_float32_too(name):
     assert float(jnp.max(jnp.abs(result.jac))) <= gtol
 
 
+@pytest.mark.slow
 @each
 def test_a_batch_is_a_loop_over_its_lanes(name):
     starts = jnp.asarray([[-1.2, 1.0], [2.0, 2.0], [0.5, 0.5]])

@@ -175,6 +175,7 @@ def test_nothing_is_promoted_and_no_rank_is_guessed(method):
     assert shapes.x["a"].dtype == shapes.fun.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_without_compilation_the_result_is_the_same():
     start = jnp.asarray([2.0, -1.0])
     compiled = jopt.minimize(bowl, start, maxiter=3)

@@ -62,6 +62,7 @@ def assert_escaped(away):
     assert float(away.fun) == pytest.approx(-0.25)
 
 
+@pytest.mark.slow
 def test_methods_without_products_are_checked_too_each_lane_of_a_batch_by_itself():
     starts = jnp.array([[1.0, 0.0], [1.0, 0.5]])
     told = jax.vmap(lambda x: solve(ridge, x, "report", jopt.sgd(0.1)))(starts)
