@@ -136,6 +136,14 @@ def test_data_and_limits_are_no_new_programs():
         assert wild.TRACES[name, np.dtype(dtype), False] == before == 1
 
 
+def test_a_trust_region_gives_up_where_no_value_can_show_what_is_promised():
+    d = wild.data("float64", **BOWL, sign=-1.0)
+    result = wild.solve("trust-ncg", ZEROS, d, wild.Limits(gtol=1e-6))
+    assert Status(int(result.status)) is Status.SEARCH_FAILED
+    promised = np.max(np.abs(wild.seen(result).x[-1])) * 9.0  # at the origin a step may be as short as numbers go
+    assert promised > jnp.finfo("float64").eps ** 1.5
+
+
 @pytest.mark.parametrize(("name", "dtype"), FAST)
 def test_without_a_step_no_step_is_small(name, dtype):
     d, x0 = wild.data(dtype, **BOWL), ZEROS.astype(dtype)
