@@ -48,6 +48,12 @@ class Iteration(NamedTuple):
     elapsed: float | None
     state: LoopState | None
 
+    def __repr__(self) -> str:
+        """Return one line without the parameters and the state, so that `callback=print` tells a solve's course."""
+        counts = f"nit={self.nit}, nfev={self.nfev}, nhev={self.nhev}, status={self.status.name}"
+        sizes = f"value={self.value:.8g}, grad_norm={self.grad_norm:.2e}, step_norm={self.step_norm:.2e}"
+        return f"Iteration({counts}, {sizes}{'' if self.elapsed is None else f', elapsed={self.elapsed:.3f}'})"
+
 
 class Observer(NamedTuple):
     """Calls a callback from within the program; static.

@@ -148,6 +148,13 @@ def test_a_callback_sees_the_rows_of_the_history(how):
     assert last.grad_norm == float(jnp.max(jnp.abs(result.jac)))
 
 
+def test_an_iteration_prints_as_one_line_without_its_arrays():
+    seen = jopt.Iteration(5, 6, 7, Status.CONVERGED, 0.25, 1e-5, jnp.inf, np.zeros(9), 0.5, None)
+    numbers = "value=0.25, grad_norm=1.00e-05, step_norm=inf"
+    assert repr(seen) == f"Iteration(nit=5, nfev=6, nhev=7, status=CONVERGED, {numbers}, elapsed=0.500)"
+    assert repr(seen._replace(elapsed=None)).endswith("step_norm=inf)")
+
+
 def test_every_spaces_the_calls_and_the_end_is_always_seen():
     for every, nits in ((1, list(range(1, 11))), (3, [3, 6, 9, 10]), (5, [5, 10]), (50, [10])):
         seen = []
