@@ -34,6 +34,27 @@ def assert_trees_close(actual, expected, rtol=None):
         np.testing.assert_allclose(a_, e_, rtol=0, atol=bound, err_msg=name)
 
 
+EVALUATED = []
+
+
+def counted(fun):
+    """Return a function of (x, *args), x an array, that tells the host of each evaluation, under `vmap` of each lane's."""
+
+    def counting(x, *args):
+        jax.debug.callback(lambda _: EVALUATED.append(1), x[0])
+        return fun(x, *args)
+
+    return counting
+
+
+def evaluations(solve):
+    """Return what a solve returns and how often it evaluated what is `counted`."""
+    EVALUATED.clear()
+    result = jax.block_until_ready(solve())
+    jax.effects_barrier()
+    return result, len(EVALUATED)
+
+
 def gradients(dtype, steps=10):
     """Return a list of nested trees, one for each step."""
     return [nested_tree(dtype, seed=100 + i) for i in range(steps)]

@@ -51,7 +51,7 @@ from jopt import tree, validate
 from jopt.linalg import cg
 from jopt.linalg.box import Box
 from jopt.solvers import loop, resuming
-from jopt.solvers.objective import Point
+from jopt.solvers.objective import Point, data_of
 from jopt.solvers.result import Result, make_result
 from jopt.solvers.stopping import Stopping
 from jopt.status import KrylovStatus, Status
@@ -112,8 +112,8 @@ def solve(
 
     Args:
       solver: the solver.
-      objective: an `Objective` or `Residuals`: a tuple with the fields `fun` and `args` and the method `evaluate`. The
-        fields that are neither functions, text nor switches are the data to differentiate in.
+      objective: an `Objective` or `Residuals`: a tuple with the fields `fun` and `args` and the method `evaluate`;
+        `jopt.solvers.objective.data_of` it is what to differentiate in.
       limits: when to stop.
       params: the start.
       options: what the loop does beside solving.
@@ -128,7 +128,7 @@ def solve(
     if rule.trips is not None:
         return make_result(loop.unrolled(solver, objective, limits, params, options, rule.trips, resume))
     fun, closed_over = _hoisted(objective.fun, (params, *objective.args))
-    data = {name: x for name, x in objective._asdict().items() if not (callable(x) or isinstance(x, (str, bool)))}
+    data = data_of(objective)
 
     def rebuild(values: Any) -> Any:
         closed_over, data = values

@@ -111,6 +111,17 @@ class Objective(NamedTuple):
         return scalar_function("minimize", self.fun, self.args, self.has_aux)
 
 
+def data_of(objective: Any) -> dict[str, Any]:
+    """Return the fields of an objective that are data, by name: all but functions, text and switches.
+
+    Data is what a compiled solve takes as arguments and what derivatives are taken in; the rest is static.
+
+    Args:
+      objective: an `Objective` or `Residuals`.
+    """
+    return {name: x for name, x in objective._asdict().items() if not (callable(x) or isinstance(x, (str, bool)))}
+
+
 def as_objective(fun: Any) -> Objective:
     """Return `fun` if it is an Objective already, otherwise the objective without further arguments."""
     return fun if isinstance(fun, Objective) else Objective(fun)

@@ -30,6 +30,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jopt import tree, validate
 from jopt.solvers import bounds, implicit, loop, progress, resuming
 from jopt.solvers.loop import LoopState, Options, Seen, Until
+from jopt.solvers.objective import data_of
 from jopt.solvers.observing import Iteration, Observer, iteration, says_stop, way_out
 from jopt.solvers.result import Result, make_result
 from jopt.solvers.stopping import Stopping
@@ -63,7 +64,7 @@ class Watch(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """An objective without its data: its type, and those of its fields that are functions, text or switches; static."""
+    """An objective without its data (`jopt.solvers.objective.data_of`): its type and its other fields; static."""
 
     kind: type
     fields: tuple[tuple[str, Any], ...]
@@ -255,10 +256,9 @@ _grad_norm = jax.jit(bounds.grad_norm)
 
 def _split(objective: Any) -> tuple[_Frame, dict[str, Any]]:
     """Return an objective as a static frame and data."""
-    fields = objective._asdict()
-    static = {name: x for name, x in fields.items() if callable(x) or isinstance(x, (str, bool))}
-    data = {name: x for name, x in fields.items() if name not in static}
-    return _Frame(type(objective), tuple(static.items())), data
+    data = data_of(objective)
+    static = tuple((name, x) for name, x in objective._asdict().items() if name not in data)
+    return _Frame(type(objective), static), data
 
 
 def _is_traced(a: Any) -> bool:

@@ -128,21 +128,24 @@ def scale_by_newton_cg(
         del extra
         validate.given(name, "params", params)
         hvp = validate.given(name, "hvp", hvp, hint=HINT)
-        if box is not None:
-            if not bounded:
-                msg = f"{name}: preconditioner must be diagonal ('jacobi', 'hutchinson') or None within bounds, got {preconditioner!r}."
-                raise ValueError(msg)
-            return update_within(hvp, updates, params, state, box, (term, maxiter, tool))
-        eta = term.begin(updates, params, state.forcing)
+        if not (bounded or box is None):
+            msg = f"{name}: preconditioner must be diagonal ('jacobi', 'hutchinson') or None within bounds, got {preconditioner!r}."
+            raise ValueError(msg)
+        right = updates if box is None else projected_gradient(box, tree.zeros_like(updates), updates)
+        eta = term.begin(right, params, state.forcing)
         settings: dict[str, Any] = {"rtol": eta, "maxiter": maxiter}
-        solution, memory, spent = solve(hvp, updates, params, tool, state.preconditioner, settings)
-        u = along_negative_curvature(solution, updates)
+        if box is None:
+            run, memory, spent = solve(hvp, updates, params, tool, state.preconditioner, settings)
+            u = along_negative_curvature(run, updates)
+        else:
+            run, memory, spent = _solve_within(hvp, updates, params, tool, state.preconditioner, settings, box)
+            u = _ascending(run, right)
         return u, NewtonCGState(
-            nhev=state.nhev + solution.nhev + spent,
-            status=solution.status,
-            residual_norm=solution.residual_norm,
-            curvature=solution.curvature,
-            forcing=term.end(updates, params, state.forcing, eta, u, solution.residual),
+            nhev=state.nhev + run.nhev + spent,
+            status=run.status,
+            residual_norm=run.residual_norm,
+            curvature=run.curvature,
+            forcing=term.end(right, params, state.forcing, eta, u, run.residual),
             preconditioner=memory,
         )
 
@@ -151,42 +154,30 @@ def scale_by_newton_cg(
     return made
 
 
-def update_within(
-    operator: Operator, grads: Updates, params: Params, state: NewtonCGState, box: Box, settings: tuple[Any, Any, Any]
-) -> tuple[Updates, NewtonCGState]:
-    """Return u with -u in a box of steps, and the next state.
-
-    Args:
-      operator: v -> H v.
-      grads: g.
-      params: x.
-      state: of the transformation.
-      box: of the steps.
-      settings: the forcing term, products at most, and a diagonal preconditioner or None.
-    """
-    term, maxiter, tool = settings
-    downhill = projected_gradient(box, tree.zeros_like(grads), grads)
-    eta = term.begin(downhill, params, state.forcing)
-    limits = {"rtol": eta, "maxiter": maxiter, "kept": 0}
+def _solve_within(
+    operator: Operator,
+    grads: Updates,
+    params: Params,
+    tool: preconditioners.Preconditioner | None,
+    memory: Any,
+    settings: dict[str, Any],
+    box: Box,
+) -> tuple[BoxedResult, Any, jax.Array]:
+    """Do as `solve` does, but for the step p = -u in a box; the preconditioner, if there is one, is diagonal."""
     if tool is None:
-        run, memory, spent = boxed_steihaug(operator, grads, box, jnp.inf, **limits), None, jnp.zeros((), jnp.int32)
-    else:
-        ready = tool.prepare(operator, params, state.preconditioner)
-        memory, spent = ready.state, ready.nhev
-        run = _rescaled(operator, grads, box, jax.tree.map(jnp.sqrt, ready.diagonal), limits)
+        return boxed_steihaug(operator, grads, box, jnp.inf, kept=0, **settings), None, jnp.zeros((), jnp.int32)
+    ready = tool.prepare(operator, params, memory)
+    run = _rescaled(operator, grads, box, jax.tree.map(jnp.sqrt, ready.diagonal), settings)
+    return run, ready.state, ready.nhev
+
+
+def _ascending(run: BoxedResult, downhill: Updates) -> Updates:
+    """Return u = -p, or the projected gradient where the run made no step."""
     nothing = tree.max_abs(run.step.step) == 0
-    u = jax.tree.map(lambda p, g: jnp.where(nothing, g, -p), run.step.step, downhill)
-    return u, NewtonCGState(
-        nhev=state.nhev + run.nhev + spent,
-        status=run.status,
-        residual_norm=run.residual_norm,
-        curvature=run.curvature,
-        forcing=term.end(downhill, params, state.forcing, eta, u, run.residual),
-        preconditioner=memory,
-    )
+    return jax.tree.map(lambda p, g: jnp.where(nothing, g, -p), run.step.step, downhill)
 
 
-def _rescaled(operator: Operator, grads: Updates, box: Box, roots: Params, limits: dict[str, Any]) -> BoxedResult:
+def _rescaled(operator: Operator, grads: Updates, box: Box, roots: Params, settings: dict[str, Any]) -> BoxedResult:
     """Return the run for q = s p, s the roots, with its step and residual as of p; exactly on a bound where q is."""
 
     def times(a: Params) -> Params:
@@ -202,7 +193,7 @@ def _rescaled(operator: Operator, grads: Updates, box: Box, roots: Params, limit
     def scaled(v: Params) -> Params:
         return over(operator(tree.cast(over(v), grads)))
 
-    run = boxed_steihaug(scaled, over(grads), Box(*map(times, box)), jnp.inf, **limits)
+    run = boxed_steihaug(scaled, over(grads), Box(*map(times, box)), jnp.inf, kept=0, **settings)
     p = jax.tree.map(back, run.step.step, roots, *box)
     return run._replace(step=run.step._replace(step=p), residual=tree.cast(times(run.residual), grads))
 

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import counted, evaluations
 
 import jopt
 from jopt import Status
 
 START = jnp.asarray([-1.2, 1.0])
-COUNT = []
 
 
 def rosenbrock(x, weight):
@@ -24,30 +24,12 @@ def told(x, weight):
     return rosenbrock(x, weight), {"x": x, "whole": jnp.int32(7), "on": x[0] > 0}
 
 
-def counted(x, weight):
-    jax.debug.callback(lambda _: COUNT.append(1), x[0])
-    return told(x, weight)
-
-
 def residual(x, weight):
     return jnp.stack([jnp.sqrt(weight) * (x[1] - x[0] ** 2), 1.0 - x[0]])
 
 
 def residual_told(x, weight):
     return residual(x, weight), {"x": x, "whole": jnp.int32(7)}
-
-
-def residual_counted(x, weight):
-    jax.debug.callback(lambda _: COUNT.append(1), x[0])
-    return residual_told(x, weight)
-
-
-def evaluations(solve):
-    """Return what a solve returns and how often it called the function on the host."""
-    COUNT.clear()
-    result = jax.block_until_ready(solve())
-    jax.effects_barrier()
-    return result, len(COUNT)
 
 
 SGD = jopt.sgd(1e-3)
@@ -58,7 +40,7 @@ SLOW = pytest.mark.slow
 def test_minimize_returns_the_aux_of_its_point_and_evaluates_nothing_for_it(method):
     method = SGD if method == "sgd" else method
     settings = {"gtol": 1e-12, "maxfev": 30, "method": method}
-    result, made = evaluations(lambda: jopt.minimize(counted, START, (100.0,), has_aux=True, **settings))
+    result, made = evaluations(lambda: jopt.minimize(counted(told), START, (100.0,), has_aux=True, **settings))
     np.testing.assert_array_equal(result.aux["x"], result.x)
     assert (result.aux["whole"].dtype, int(result.aux["whole"])) == (jnp.int32, 7)
     assert result.aux["on"].dtype == jnp.bool_
@@ -72,7 +54,9 @@ def test_minimize_returns_the_aux_of_its_point_and_evaluates_nothing_for_it(meth
 def test_least_squares_returns_residuals_and_aux_of_its_point(solve):
     method = jopt.levenberg_marquardt(linear_solve=solve)
     settings = {"gtol": 1e-12, "maxfev": 12, "method": method, "loss": "huber", "f_scale": 0.5}
-    result, made = evaluations(lambda: jopt.least_squares(residual_counted, START, (100.0,), has_aux=True, **settings))
+    result, made = evaluations(
+        lambda: jopt.least_squares(counted(residual_told), START, (100.0,), has_aux=True, **settings)
+    )
     r, aux = result.aux
     np.testing.assert_allclose(r, residual(result.x, 100.0), rtol=1e-12)
     np.testing.assert_array_equal(aux["x"], result.x)
@@ -130,7 +114,7 @@ BOX = (jnp.full(2, -2.0), jnp.full(2, 2.0))
 @SLOW
 def test_random_search_returns_that_of_the_best_point():
     search = functools.partial(jopt.random_search, where=BOX, key=3, args=(1.0,), trials=25, chunk=10)
-    found, made = evaluations(lambda: search(counted, has_aux=True))
+    found, made = evaluations(lambda: search(counted(told), has_aux=True))
     np.testing.assert_array_equal(found.aux["x"], found.x)
     assert (found.aux["whole"].dtype, found.aux["on"].dtype) == (jnp.int32, jnp.bool_)
     assert made == 30  # three chunks, as without

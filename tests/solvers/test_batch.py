@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import counted, evaluations
 
 import jopt
 from jopt import Status
@@ -107,29 +108,14 @@ def test_working_lanes_give_the_answers_of_solves_one_by_one(lanes):
     assert found.state.solver.params.shape == (13, 2)
 
 
-EVALUATED = []
-
-
-def counted(x, rate):
-    jax.debug.callback(lambda _: EVALUATED.append(1), x[0])
-    return decay(x, rate)
-
-
-def evaluations(solve):
-    EVALUATED.clear()
-    found = jax.block_until_ready(solve())
-    jax.effects_barrier()
-    return found, len(EVALUATED)
-
-
 def test_cost_follows_the_mean_problem_and_not_the_slowest():
     rates = jnp.full(20, 3.0).at[7].set(0.3)  # one that takes ten times as long
     ask = {"gtol": 1e-3, "maxiter": 1000}
-    starts = jnp.ones((20, 2))
+    starts, watched = jnp.ones((20, 2)), counted(decay)
     side_by_side, all_lanes = evaluations(
-        lambda: jax.vmap(lambda x0, rate: jopt.minimize(counted, x0, (rate,), CHAIN, **ask))(starts, rates)
+        lambda: jax.vmap(lambda x0, rate: jopt.minimize(watched, x0, (rate,), CHAIN, **ask))(starts, rates)
     )
-    found, few = evaluations(lambda: jopt.minimize_batch(counted, starts, rates, CHAIN, lanes=4, **ask))
+    found, few = evaluations(lambda: jopt.minimize_batch(watched, starts, rates, CHAIN, lanes=4, **ask))
     chex.assert_trees_all_equal(found.nfev, side_by_side.nfev)
     slowest, total = int(jnp.max(found.nfev)), int(jnp.sum(found.nfev))
     assert all_lanes == 20 * slowest
@@ -367,10 +353,7 @@ def test_fits_in_working_lanes_are_vmap_lane_for_lane(name):
 
 @pytest.mark.slow
 def test_cost_of_fits_follows_the_mean_too():
-    def misfit(x, centre):
-        jax.debug.callback(lambda _: EVALUATED.append(1), x[0])
-        return jnp.arctan(x - centre)
-
+    misfit = counted(lambda x, centre: jnp.arctan(x - centre))
     ask = {"lanes": 3, "in_axes": 0, "gtol": 1e-6, "method": jopt.levenberg_marquardt(linear_solve="qr")}
     found, few = evaluations(
         lambda: jopt.least_squares_batch(misfit, jnp.zeros((12, 1)), jnp.full((12, 1), 0.1).at[4].set(30.0), **ask)
