@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -32,7 +33,8 @@ MANY_SCALARS = 3
 
 def scalar_dtype(tree: Tree) -> Any:
     """Return the dtype of a tree's scalars: the widest leaf's, at least float32."""
-    return functools.reduce(common_dtype, (jnp.result_type(x) for x in jax.tree.leaves(tree)), jnp.dtype("float32"))
+    dtypes = dict.fromkeys(jnp.result_type(x) for x in jax.tree.leaves(tree))
+    return functools.reduce(common_dtype, dtypes, jnp.dtype("float32"))
 
 
 def coarsest_eps(tree: Tree) -> float:
@@ -83,7 +85,7 @@ def max_abs(a: Tree) -> jax.Array:
     """
     dtype = scalar_dtype(a)
     tops = [jnp.max(jnp.abs(x)).astype(dtype) for x in jax.tree.leaves(a) if x.size]
-    return functools.reduce(jnp.maximum, tops, jnp.zeros((), dtype))
+    return _settled_where_many(functools.reduce(jnp.maximum, tops, jnp.zeros((), dtype)), tops)
 
 
 def sub(a: Tree, b: Tree) -> Tree:
@@ -98,20 +100,22 @@ def negative(a: Tree) -> Tree:
 
 def scale(alpha: Any, a: Tree) -> Tree:
     """Return alpha a, computed in at least float32 and rounded to each leaf's dtype."""
+    factor = functools.cache(functools.partial(_to, alpha))  # one conversion, however many leaves
 
     def leaf(x: Any) -> jax.Array:
         dtype = jnp.result_type(x)
-        return (_to(alpha, wide(dtype)) * _to(x, wide(dtype))).astype(dtype)
+        return (factor(wide(dtype)) * _to(x, wide(dtype))).astype(dtype)
 
     return jax.tree.map(leaf, a)
 
 
 def axpy(alpha: Any, a: Tree, b: Tree) -> Tree:
     """Return alpha a + b, computed in at least float32, in the dtypes of b."""
+    factor = functools.cache(functools.partial(_to, alpha))
 
     def leaf(x: Any, y: Any) -> jax.Array:
         dtype = jnp.result_type(y)
-        return (_to(alpha, wide(dtype)) * _to(x, wide(dtype)) + _to(y, wide(dtype))).astype(dtype)
+        return (factor(wide(dtype)) * _to(x, wide(dtype)) + _to(y, wide(dtype))).astype(dtype)
 
     return jax.tree.map(leaf, a, b)
 
@@ -291,6 +295,29 @@ def packing(example: Tree) -> tuple[Callable[[Tree], Any], Callable[[Any], Tree]
     return pack, unpack
 
 
+def settled(a: Tree, witness: jax.Array) -> Tree:
+    """Return scalars as they are (a subnormal one may become zero), computed once for all that read them.
+
+    A compiler that fuses lets each kernel compute anew the scalars it reads: a chain of decisions then stands in the
+    program as often as there are leaves to act on it, and is compiled as often. Divisions it does not repeat. So the
+    scalars, packed, are divided by a one that it cannot know to be one. (`jax.lax.optimization_barrier` is gone
+    before XLA fuses for a CPU.)
+
+    Args:
+      a: a tree; its scalars of numeric or bool dtypes are settled, all else stays as it is.
+      witness: a bool that is at hand, whatever its value: of it the one is made.
+    """
+    pack, unpack = packing(a)
+    vectors, rest = pack(a)
+    return unpack(({carrier: _through_one(x, witness) for carrier, x in vectors.items()}, rest))
+
+
+def _through_one(vector: jax.Array, witness: jax.Array) -> jax.Array:
+    """Return the vector, each entry divided by one."""
+    one = 1 - jnp.minimum(witness.astype(vector.dtype), 0)
+    return jax.lax.div(vector, jnp.broadcast_to(one, vector.shape))
+
+
 def _carrier(x: jax.Array) -> str | None:
     """Return the dtype of the vector in which a scalar travels, None for what travels by itself."""
     if x.shape != () or jnp.issubdtype(x.dtype, jax.dtypes.extended):
@@ -298,6 +325,7 @@ def _carrier(x: jax.Array) -> str | None:
     return "int32" if x.dtype == jnp.bool_ else x.dtype.name
 
 
+@functools.cache
 def wide(dtype: Any) -> Any:
     """Return the dtype to compute in for leaves of `dtype`: at least float32."""
     return common_dtype(dtype, jnp.float32)
@@ -322,6 +350,8 @@ def as_parameters(function: str, argument: str, params: Tree) -> Tree:
     """
 
     def leaf(path: Any, x: Any) -> jax.Array:
+        if isinstance(x, jax.Array) and not x.weak_type and jnp.issubdtype(x.dtype, jnp.floating):
+            return x
         where_ = f"{argument}{jax.tree_util.keystr(path)}"
         try:
             array = jnp.asarray(x)
@@ -356,7 +386,7 @@ def check_like(function: str, argument: str, tree: Tree, reference: str, like: T
 
 
 def _same_shapes(a: Tree, b: Tree) -> bool:
-    return all(jnp.shape(x) == jnp.shape(y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(np.shape(x) == np.shape(y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def _shapes(tree: Tree) -> list[tuple[str, str]]:
@@ -370,16 +400,24 @@ def _strong(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 def _to(alpha: Any, dtype: Any) -> jax.Array:
+    if isinstance(alpha, jax.Array) and alpha.dtype == dtype and not alpha.weak_type:
+        return alpha
     return jnp.asarray(alpha).astype(dtype)
 
 
 def _total(terms: Tree, dtype: Any) -> jax.Array:
     add_: Callable[[Any, Any], Any] = operator.add
-    return functools.reduce(add_, jax.tree.leaves(terms), jnp.zeros((), dtype))
+    leaves = jax.tree.leaves(terms)
+    return _settled_where_many(functools.reduce(add_, leaves, jnp.zeros((), dtype)), leaves)
+
+
+def _settled_where_many(total: jax.Array, terms: list[jax.Array]) -> jax.Array:
+    """Return a scalar made of so many terms that no kernel which reads it should gather them again."""
+    return settled(total, jnp.isfinite(terms[0])) if total.shape == () and len(terms) >= MANY_SCALARS else total
 
 
 __all__ = [
     "as_parameters", "axpy", "beside", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
-    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
+    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "settled", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
     "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -222,6 +222,9 @@ def _iterate(operator: Operator, small: Scalar, budget: int, c: _Carry) -> _Carr
     finite = jnp.isfinite(d_a_d)
     forward, best = _to_boundary(c, d_a_d)
     length = jnp.where(finite, jnp.where(inside, alpha, best), 0)
+    # On the path stands the way forward, on which the model falls all along: the other end is beyond a hill.
+    ahead = jnp.where(inside, length, jnp.where(finite, forward, 0))
+    length, ahead, finite, inside = tree.settled((length, ahead, finite, inside), c.k > 0)
     p, r = tree.axpy(length, c.d, c.p), tree.axpy(length, _finite_or_zero(finite, a_d), c.r)
     rr = tree.vdot(r, r)
     beta = rr / c.rr
@@ -236,8 +239,6 @@ def _iterate(operator: Operator, small: Scalar, budget: int, c: _Carry) -> _Carr
     )
     pp = jnp.where(inside, longer, 1)
     gp = c.gp - length * c.rr
-    # On the path stands the way forward, on which the model falls all along: the other end is beyond a hill.
-    ahead = jnp.where(inside, length, jnp.where(finite, forward, 0))
     g_ahead = c.gp - ahead * c.rr
     curvature = jnp.where(inside, -g_ahead, -c.gp + ahead * ahead * d_a_d)
     on_path = jax.tree.map(lambda p, d: p + ahead.astype(p.dtype) * d, c.p, c.d)

@@ -148,6 +148,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         grad_norm = bounds.grad_norm(box, point)
         step_norm = tree.max_abs(tree.sub(point.params, state.params))
         verdict = _judge(state, searched, point.value, grad_norm, step_norm)
+        searched, verdict, grad_norm, step_norm = tree.settled((searched, verdict, grad_norm, step_norm), state.started)
         info = _report(state, point, grad_norm, step_norm, verdict)
         floor = find_floor(state.floor, info)
 
@@ -278,6 +279,7 @@ def _set_course(base: Point, scaled: Params, restart: jax.Array, box: Box | None
     unit_, ratio = tree.scaled_norm(base.grad)
     g_d = -tree.vdot(base.grad, scaled)
     steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
+    unit_, ratio, g_d, steepest = tree.settled((unit_, ratio, g_d, steepest), restart)
     # In the dtype of the scalars: in that of a leaf the largest entry of all may be zero.
     unit_grad = jax.tree.map(lambda g: (g.astype(unit_.dtype) / unit_).astype(g.dtype), base.grad)
     if box is not None:

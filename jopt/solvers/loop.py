@@ -151,6 +151,7 @@ def trip(
         status = jnp.where(found.status == Status.RUNNING, beyond, found.status)
     finite = jnp.isfinite(info.point.value) & jnp.isfinite(info.grad_norm)
     better = first | passed | (finite & (info.point.value < state.best.value))
+    better, status, nit, nfev = tree.settled((better, status, nit, nfev), first)
     reached = LoopState(
         solver=after,
         best=tree.where(better, tree.cast(info.point, state.best), state.best),

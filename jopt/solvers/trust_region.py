@@ -138,6 +138,7 @@ def trust_region(
         unit, ratio = tree.scaled_norm(_descendable(box, point))
         first_grad_norm = jnp.where(state.started, state.first_grad_norm, unit * ratio)
         ball = jnp.where(state.started, next_radius(seen.outcome), state.radius)
+        seen, ball, unit, ratio = tree.settled((seen, ball, unit, ratio), state.started)
         last = is_last(tolerance, seen.accepted, seen.grad_norm)
         gtol = jnp.zeros_like(ball) if tolerance is None else tolerance(seen.grad_norm)
         ball = ball if max_radius is None else jnp.minimum(ball, jnp.asarray(max_radius, ball.dtype))
