@@ -33,7 +33,7 @@ MANY_SCALARS = 3
 
 def scalar_dtype(tree: Tree) -> Any:
     """Return the dtype of a tree's scalars: the widest leaf's, at least float32."""
-    dtypes = dict.fromkeys(jnp.result_type(x) for x in jax.tree.leaves(tree))
+    dtypes = dict.fromkeys(_dtype(x) for x in jax.tree.leaves(tree))
     return functools.reduce(common_dtype, dtypes, jnp.dtype("float32"))
 
 
@@ -103,8 +103,8 @@ def scale(alpha: Any, a: Tree) -> Tree:
     factor = functools.cache(functools.partial(_to, alpha))  # one conversion, however many leaves
 
     def leaf(x: Any) -> jax.Array:
-        dtype = jnp.result_type(x)
-        return (factor(wide(dtype)) * _to(x, wide(dtype))).astype(dtype)
+        dtype = _dtype(x)
+        return _to(factor(wide(dtype)) * _to(x, wide(dtype)), dtype)
 
     return jax.tree.map(leaf, a)
 
@@ -114,8 +114,8 @@ def axpy(alpha: Any, a: Tree, b: Tree) -> Tree:
     factor = functools.cache(functools.partial(_to, alpha))
 
     def leaf(x: Any, y: Any) -> jax.Array:
-        dtype = jnp.result_type(y)
-        return (factor(wide(dtype)) * _to(x, wide(dtype)) + _to(y, wide(dtype))).astype(dtype)
+        dtype = _dtype(y)
+        return _to(factor(wide(dtype)) * _to(x, wide(dtype)) + _to(y, wide(dtype)), dtype)
 
     return jax.tree.map(leaf, a, b)
 
@@ -304,12 +304,13 @@ def settled(a: Tree, witness: jax.Array) -> Tree:
     before XLA fuses for a CPU.)
 
     Args:
-      a: a tree; its scalars of numeric or bool dtypes are settled, all else stays as it is.
+      a: a tree of scalars and small floating arrays; random keys and arrays of other dtypes stay as they are.
       witness: a bool that is at hand, whatever its value: of it the one is made.
     """
     pack, unpack = packing(a)
     vectors, rest = pack(a)
-    return unpack(({carrier: _through_one(x, witness) for carrier, x in vectors.items()}, rest))
+    arrays = [_through_one(x, witness) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in rest]
+    return unpack(({carrier: _through_one(x, witness) for carrier, x in vectors.items()}, arrays))
 
 
 def _through_one(vector: jax.Array, witness: jax.Array) -> jax.Array:
@@ -348,10 +349,11 @@ def as_parameters(function: str, argument: str, params: Tree) -> Tree:
     Raises:
       TypeError: if a leaf is not a real floating number or array, with its path and what it is.
     """
+    leaves, structure = jax.tree.flatten(params)
+    if all(_is_parameter(x) for x in leaves):  # paths are named only where one is needed
+        return structure.unflatten(leaves)
 
     def leaf(path: Any, x: Any) -> jax.Array:
-        if isinstance(x, jax.Array) and not x.weak_type and jnp.issubdtype(x.dtype, jnp.floating):
-            return x
         where_ = f"{argument}{jax.tree_util.keystr(path)}"
         try:
             array = jnp.asarray(x)
@@ -397,6 +399,15 @@ def _shapes(tree: Tree) -> list[tuple[str, str]]:
 def _strong(x: jax.Array, dtype: Any) -> jax.Array:
     """Convert without a weak type; random keys and other extended dtypes stay as they are."""
     return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, dtype)
+
+
+def _is_parameter(x: Any) -> bool:
+    return isinstance(x, jax.Array) and not x.weak_type and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _dtype(x: Any) -> Any:
+    """Return the dtype of an array or a number; `jnp.result_type` alone takes longer than a multiplication to trace."""
+    return x.dtype if isinstance(x, jax.Array) else jnp.result_type(x)
 
 
 def _to(alpha: Any, dtype: Any) -> jax.Array:

@@ -5,20 +5,23 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from races import diverged_run, made_up_race, made_up_run
 from rich.console import Console
 from typer.testing import CliRunner
 
 import jopt
-from jopt import bench, cli
+from jopt import bench, cli, console, problems, viz
+from jopt.bench import planar_records, race_commands, trajectories
+from jopt.bench.planar_records import Landscape, PlanarRace, PlanarRun
 
 
 @pytest.fixture
 def call(monkeypatch, tmp_path):
     """Return a function that runs the command line in an empty directory with a race that costs nothing."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")  # no line breaks within messages
+    monkeypatch.setenv("COLUMNS", "400")  # no line breaks within messages
     monkeypatch.setenv("NO_COLOR", "1")
     asked = []
 
@@ -92,16 +95,16 @@ def test_progress_is_shown_unless_refused(call):
 
 def test_table_has_all_figures_in_a_hundred_columns():
     out = io.StringIO()
-    Console(file=out, width=cli.WIDTH).print(cli.table(made_up_race()))
+    Console(file=out, width=race_commands.WIDTH).print(race_commands.table(made_up_race()))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    for word in " ".join(cli.COLUMNS).split():
+    for word in " ".join(race_commands.COLUMNS).split():
         assert word in text
     row = next(line for line in text.splitlines() if "adam" in line).split()
     figures = ["0.251235", "3.4e-06", "97.5%", "41", "987", "12.35", "0.065", "MAX_EVALUATIONS"]
     assert row == ["regression", "adam", *figures]
-    assert len(row) == len(cli.COLUMNS)
+    assert len(row) == len(race_commands.COLUMNS)
 
 
 def test_not_converging_is_a_normal_result(call):
@@ -161,7 +164,7 @@ def test_unwritable_result_is_one_line_and_the_other_is_written(call, monkeypatc
     def full(self, *_, **__):
         raise OSError(28, "No space left on device", str(self))
 
-    monkeypatch.setattr(cli.Path, "write_text", full)
+    monkeypatch.setattr(console.Path, "write_text", full)
     result = call("race", "digits", "--json", "full.json")
     assert result.exit_code == 1
     assert "jopt: full.json could not be written: No space left on device" in result.output
@@ -173,7 +176,7 @@ def test_no_device_is_one_line(call, monkeypatch):
         msg = "Unknown backend: 'abacus'"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(cli.jax, "devices", devices)
+    monkeypatch.setattr(console.jax, "devices", devices)
     result = call("race", "digits")
     assert result.exit_code == 1
     assert "jopt: JAX has no device to run on: Unknown backend: 'abacus'" in result.output
@@ -182,13 +185,15 @@ def test_no_device_is_one_line(call, monkeypatch):
 def test_help_names_every_option_problem_and_method(call):
     result = call("race", "--help")
     assert result.exit_code == 0
-    options = [name for name in cli.HELP if name not in {"dataset", "progress"}]
+    options = [name for name in race_commands.HELP if name not in {"what", "progress"}]
     for name in (
         *(f"--{option}" for option in options),
         "--progress",
         "--no-progress",
         *bench.PROBLEMS,
         *bench.METHODS,
+        *trajectories.METHODS,
+        *race_commands.PLANE,
     ):
         assert name in result.output, name
     assert "default: 1000" in result.output
@@ -199,7 +204,7 @@ def test_help_names_every_option_problem_and_method(call):
 def test_help_of_the_program_names_where_to_begin(call):
     result = call("--help")
     assert result.exit_code == 0
-    for beginning in ("jopt race digits", "jopt autodiff table"):
+    for beginning in ("jopt race digits", "jopt race beale", "jopt autodiff table", "jopt bench steps"):
         assert beginning in result.output
 
 
@@ -234,7 +239,9 @@ def test_a_package_that_a_command_does_not_use_is_not_asked_for(monkeypatch, cap
 
 
 def test_import_of_jopt_and_of_the_command_line_brings_none_of_the_extra():
-    code = f"import sys, jopt, jopt.cli, jopt.viz; print(*(set({list(cli.NEEDED)}) & set(sys.modules)))"
+    code = (
+        "import sys, jopt, jopt.cli, jopt.viz; print(*({'typer', 'rich', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
 
@@ -249,3 +256,165 @@ def test_module_runs_as_a_program():
     assert done.returncode == 2
     assert "Usage: jopt race" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LINE = np.linspace(-3.0, 3.0, 5)
+
+
+def made_up_plane(status="CONVERGED"):
+    """Return a race in the plane that nobody ran."""
+    points = np.array([[2.0, -2.0], [2.5, 0.0], [3.0, 0.5]])
+    values = np.array([9.0, 1.0, 0.0])
+    told = {"success": status == "CONVERGED", "message": f"The advice for {status}.", "distance": 1e-9}
+    runs = tuple(
+        PlanarRun(name, name, (2.0, -2.0), points, values, np.array([1, 2, 3]), 0, status, **told)
+        for name in ("gd", "lbfgs")
+    )
+    ground = Landscape(LINE, LINE, np.add.outer(LINE**2, LINE**2))
+    ends = (points[:1], points[-1:], 0.0, ground, runs)
+    return PlanarRace("beale()", 500, 1e-8, *ends, "cpu: test", {"jax": "0.0.1"})
+
+
+@pytest.fixture
+def plane(call, monkeypatch):
+    """Return the function that runs the command line, with a race in the plane that costs nothing."""
+
+    def race_planar(*arguments):
+        plane.asked.append(arguments)
+        return made_up_plane(plane.status)
+
+    def plane(*arguments):
+        return call(*arguments)
+
+    plane.asked, plane.status = [], "CONVERGED"
+    monkeypatch.setattr(trajectories, "race_planar", race_planar)
+    return plane
+
+
+def test_race_in_the_plane_prints_a_table_and_writes_pictures_and_figures(plane, tmp_path):
+    result = plane("race", "beale", "--animate", "b.gif", "--json", "b.json", "--theme", "dark")
+    assert result.exit_code == 0, result.output
+    assert plane.asked == [("beale", None, (), 500)]
+    row = next(line for line in result.output.splitlines() if "lbfgs" in line).split()
+    assert row == ["(2,", "-2)", "lbfgs", "0", "1.0e-09", "2", "3", "0", "CONVERGED"]
+    assert (tmp_path / "race-beale.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "b.gif").read_bytes().startswith(b"GIF")
+    assert planar_records.from_json((tmp_path / "b.json").read_text()).runs[1].method == "lbfgs"
+
+
+def test_options_reach_the_race_in_the_plane(plane, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(viz, "trajectories", lambda _, **look: drawn.append(look) or viz.trajectories)
+    monkeypatch.setattr(console, "write_figure", lambda *_: 0)
+    starts = ("--start", "0.2,0.2", "--start", "-3,3")
+    plane("race", "rosenbrock", *starts, "--methods", "gd, adam", "--steps", 9, "--theme", "dark")
+    plane("race", "rosenbrock", "--quick")
+    assert plane.asked == [
+        ("rosenbrock", ((0.2, 0.2), (-3.0, 3.0)), ("gd", "adam"), 9),
+        ("rosenbrock", None, (), race_commands.QUICK_STEPS),
+    ]
+    assert [look["theme"] for look in drawn] == ["dark", "light"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["beal"], "Did you mean 'beale'?"),
+        (["beale", "--methods", "lbfg"], "Did you mean 'lbfgs'?"),
+        (["beale", "--start", "1"], "--start must be two numbers with a comma, such as 2,-2, got '1'"),
+        (["beale", "--start", "1,nan"], "--start must be two numbers"),
+        (["beale", "--start", "one,two"], "--start must be two numbers"),
+        (["beale", "--steps", 0], "steps must be a whole number >= 1"),
+        (["beale", "--steps", 9, "--quick"], "either --quick or --steps, not both"),
+        (["beale", "--precision", "half"], "precision must be one of"),
+        (["beale", "--animate", "b.avi"], "--animate must name a file that ends in .gif or .mp4"),
+        (["beale", "--theme", "drak"], "Did you mean 'dark'?"),
+        (["beale", "--evaluations", 9], "--evaluations goes with a race on the digits"),
+        (["digits", "--steps", 9], "--steps goes with a race in the plane"),
+        (["digits", "--animate", "b.gif"], "--animate goes with a race in the plane"),
+    ],
+)
+def test_mistakes_in_the_plane_are_answered_before_anything_runs(plane, arguments, message):
+    result = plane("race", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert plane.asked == []
+
+
+def test_trouble_in_the_plane_is_one_line(plane, monkeypatch):
+    plane.status = "NONFINITE"
+    result = plane("race", "beale")
+    assert result.exit_code == 1
+    assert "jopt: gd from (2, -2): The advice for NONFINITE." in result.output
+    plane.status = "CONVERGED"
+
+    def no_ffmpeg(*_, **__):
+        raise RuntimeError("ffmpeg is not installed")
+
+    monkeypatch.setattr(viz, "animate_trajectories", no_ffmpeg)
+    result = plane("race", "beale", "--animate", "b.mp4")
+    assert result.exit_code == 1
+    assert "jopt: b.mp4 could not be made: ffmpeg is not installed" in result.output
+
+
+def test_races_in_the_plane_are_on_all_problems_with_two_variables():
+    made = {name: problems.get(name) for name in problems.names() if not name.startswith("digits")}
+    planar = [name for name, one in made.items() if np.shape(one.starts[0]) == (2,)]
+    assert sorted(planar) == sorted(race_commands.PLANE)
+
+
+def test_catalogue_is_listed(call):
+    text = call("problems").output
+    for name in problems.names():
+        assert name in text
+    assert "unbounded" in next(line for line in text.splitlines() if "monkey_saddle" in line)
+    told = {line["name"]: line for line in json.loads(call("problems", "--json").output)}
+    assert list(told) == list(problems.names())
+    assert (told["beale"]["n"], told["beale"]["minimum"], told["beale"]["starts"]) == (2, 0.0, 3)
+    assert (told["monkey_saddle"]["minimum"], told["monkey_saddle"]["unbounded"]) == (None, True)
+    assert told["digits_network"]["minimum"] is None
+
+
+def test_one_problem_is_shown_in_full(call):
+    text = call("problems", "beale").output
+    for word in (
+        "beale()",
+        "(1.5 - x + x y)^2",
+        "minimisers[0]: [3.0, 0.5]",
+        "starts[1]: [-3.0, 3.0]",
+        "jopt race beale",
+    ):
+        assert word in text
+    assert "jopt race" not in call("problems", "wood").output
+    full = json.loads(call("problems", "challenger", "--json").output)
+    assert full["minimisers"][0]["bias"] == pytest.approx(15.04290164770244)
+    assert (full["terms"], full["n"]) == (23, 2)
+    text = call("problems", "digits_regression").output
+    assert "'weight': '<[64, 10]>'" in text
+    assert "terms: 1437" in text
+
+
+def test_unknown_problem_is_answered_with_a_suggestion(call):
+    result = call("problems", "bele")
+    assert result.exit_code == 2
+    assert "Did you mean 'beale'?" in result.output
+
+
+def test_catalogue_is_listed_without_the_package_of_the_digits(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    result = call("problems", "--json")
+    told = {line["name"]: line for line in json.loads(result.output)}
+    assert told["digits_network"]["n"] is None
+    assert "scikit-learn" in told["digits_network"]["source"]
+    assert call("problems").exit_code == 0
+    result = call("problems", "digits_network")
+    assert result.exit_code == 1
+    assert "scikit-learn" in result.output
+
+
+def test_unknown_command_is_answered_with_a_suggestion(call):
+    result = call("rac")
+    assert result.exit_code == 2
+    assert "Did you mean 'race'?" in result.output

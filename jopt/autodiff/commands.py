@@ -11,9 +11,7 @@ typer comes with the extra `race`; it is imported when a command runs.
 
 import functools
 import importlib
-import importlib.util
 import math
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
@@ -24,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jopt import validate
+from jopt import console, validate
 from jopt.autodiff.advice import advise
 from jopt.autodiff.expression import parse, parse_point
 from jopt.autodiff.measuring import CostTable
@@ -202,12 +200,11 @@ def run_modes(order: Order, draw: Draw | None) -> int:
       TypeError: if the function is none, or does not return floating numbers.
     """
     _check_png(order.png, draw)
-    if order.png is not None and importlib.util.find_spec("matplotlib") is None:
-        return _complain("--png needs matplotlib; pip install 'jopt[race]'")
+    if order.png is not None and console.lacks("--png", {"matplotlib": "matplotlib"}, "race"):
+        return 1
     validate.integer("modes", "--k", order.k, low=1)
     validate.integer("modes", "--repeats", order.repeats, low=1)
-    words = [word.strip() for word in order.modes.split(",") if word.strip()]
-    modes = [validate.choice("modes", "--modes", word, MODES) for word in words] or MODES
+    modes = [validate.choice("modes", "--modes", word, MODES) for word in console.words(order.modes)] or MODES
     _dtype(order.sample.precision)  # before the import: arrays that the module makes are of this precision too
     module, function = function_named(order.function)
     x = sample(order.sample) if order.sample.at or order.sample.shape else point_beside(module, order.function)
@@ -220,14 +217,14 @@ def run_modes(order: Order, draw: Draw | None) -> int:
         ours = isinstance(error, (ValueError, TypeError)) and str(error).startswith(("compare_modes:", "advise:"))
         if ours and not any(error is other for other in raised):
             raise
-        return _complain(f"{order.function} raised {_named(error)}")
+        return console.complain(f"{order.function} raised {_named(error)}")
     print(costs, advice, sep="\n\n")
     if order.png is None or draw is None:
         return 0
     try:
         draw(costs, order.png)
     except OSError as error:
-        return _complain(f"{order.png} could not be written: {error.strerror or error}")
+        return console.complain(f"{order.png} could not be written: {error.strerror or error}")
     print(f"wrote {order.png}")
     return 0
 
@@ -337,9 +334,7 @@ def _check_png(png: Path | None, draw: Draw | None) -> None:
     if draw is None:
         msg = "--png: this program makes no pictures; use `jopt autodiff modes`."
         raise ValueError(msg)
-    if png.suffix.lower() != ".png" or png.is_dir() or not os.access(png.parent, os.W_OK):
-        msg = f"--png must name a file that ends in .png, in a directory that can be written, got {str(png)!r}."
-        raise ValueError(msg)
+    console.check_output("png", png, (".png",))
 
 
 def _watched(f: Callable[[Any], Any], raised: list[BaseException]) -> Callable[[Any], Any]:
@@ -366,8 +361,3 @@ def _one_line(error: Exception) -> str:
     for function in ("parse: ", "table: ", "modes: ", "compare_modes: ", "advise: ", "jopt autodiff: "):
         text = text.removeprefix(function)
     return text
-
-
-def _complain(message: str) -> int:
-    print(f"jopt: {message}", file=sys.stderr)
-    return 1

@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Problems solved a second, many at once: `python -m jopt.bench.batch`.
+"""Problems solved a second, many at once: `jopt bench batch`.
 
-`jax.vmap(jopt.minimize)` and `jopt.minimize_batch`, with several methods, beside a vmapped `optax.lbfgs` in the while loop
-that its documentation advises, and a vmapped `optimistix.minimise`. Two families of ten parameters:
+`jax.vmap(jopt.minimize)` ("vmap") and `jopt.minimize_batch` ("batch"), with several methods, beside a vmapped
+`optax.lbfgs` in the while loop that its documentation advises, and a vmapped `optimistix.minimise`. Two families of ten
+parameters:
 
     rosenbrock  sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2 from starts uniform in [-2, 2]^10
     logistic    mean_i log(1 + exp(-b_i <a_i, x>)) + ridge |x|^2 / 2 from 0, forty random rows a_i of random size for each
                 problem: the data differ, and with them the condition
 
-Every entrant is asked for half the tolerance; what counts is whether a fresh gradient at the returned point has
-|g|_inf <= tolerance. optimistix has no test of the gradient: its own, on value and point, is set so tight that it seldom
-ends a solve before the gradient is small. Programs are compiled first; then all run in turn, once a round. The figure is the median over the rounds of
-(problems solved a second) / (those of optax), with its spread, so that what slows the machine down slows both.
+Every contender is asked for half the tolerance; what counts is whether a fresh gradient at the returned point has
+|g|_inf <= tolerance, and the time is that of one problem solved so. optimistix has no test of the gradient: its own, on
+value and point, is set so tight that it seldom ends a solve before the gradient is small.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,18 +27,21 @@ import numpy as np
 
 import jopt
 from jopt.bench import rivals
-from jopt.solvers.lanes import LANES
-from jopt.solvers.methods import METHODS as NAMED
+from jopt.bench.suites import Scope, Suite
+from jopt.bench.turns import Contender, Heat, Ready, compiled
 
 SIZE = 10
 RANDOM_BOX = 2.0
 OBSERVATIONS = 40
 RIDGE = 1e-3
 SIZES = (1_000, 10_000)
-ROUNDS = 5
 MAXITER = 500
 METHODS = ("newton-cg", "trust-ncg", "bfgs", "lbfgs")
-BASE = "vmap optax-lbfgs"
+BASE = "optax lbfgs, vmap"
+
+QUICK_SIZE = 200
+QUICK_METHODS = ("newton-cg",)
+"""With `--quick`."""
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 """On |g|_inf; a rosenbrock gradient in float32 at the minimum is rounding times its second derivatives, about 1e-4."""
@@ -59,34 +60,6 @@ class Family(NamedTuple):
 
     fun: Callable[..., jax.Array]
     make: Callable[[int, Any], tuple[jax.Array, tuple[jax.Array, ...]]]
-
-
-class Row(NamedTuple):
-    """What an entrant did with a batch.
-
-    Attributes:
-      entrant: its name.
-      solved: problems whose fresh gradient is within the tolerance.
-      compile_s: seconds to compile.
-      seconds: of a run, median over the rounds.
-      rate: problems solved a second, by the median.
-      ratio: median over the rounds of that round's rate over the base's.
-      least: the least of these ratios.
-      largest: the largest.
-      mean_nfev: evaluations, mean over the problems.
-      most_nfev: evaluations, of the slowest problem.
-    """
-
-    entrant: str
-    solved: int
-    compile_s: float
-    seconds: float
-    rate: float
-    ratio: float
-    least: float
-    largest: float
-    mean_nfev: float
-    most_nfev: int
 
 
 def rosenbrock(x: jax.Array) -> jax.Array:
@@ -125,51 +98,70 @@ Program = Callable[[jax.Array, tuple[jax.Array, ...]], tuple[jax.Array, jax.Arra
 """`(starts, data) -> (points, evaluations)`, each with a leading axis."""
 
 
-def programs(
-    fun: Callable[..., jax.Array], dtype: str, methods: Sequence[str], lanes: Sequence[int]
-) -> dict[str, Program]:
-    """Return what takes part, by name: optax first, optimistix if it is installed, then ours."""
+def heats(scope: Scope) -> tuple[Heat, ...]:
+    """Return the heats: each family in each number of problems.
+
+    Args:
+      scope: what is asked for.
+    """
+    sizes, methods = ((QUICK_SIZE,), QUICK_METHODS) if scope.quick else (SIZES, METHODS)
+    return tuple(
+        heat_of(f"{number:,} {name}", family, number, scope.precision, programs(family.fun, scope.precision, methods))
+        for name, family in FAMILIES.items()
+        for number in sizes
+    )
+
+
+def programs(fun: Callable[..., jax.Array], dtype: str, methods: Sequence[str]) -> dict[str, Program]:
+    """Return what takes part, by name: optax first, optimistix if it is installed, then ours.
+
+    Args:
+      fun: of one problem.
+      dtype: "float64" or "float32".
+      methods: of `jopt.minimize`.
+    """
     tolerance = TOLERANCE[dtype] / 2
     entrants: dict[str, Program] = {BASE: _vmapped(functools.partial(_by_optax, fun, tolerance))}
     if rivals.usable("optimistix"):
         for name in ("LBFGS", "BFGS"):
             alone = functools.partial(_by_optimistix, fun, name, CAUCHY[dtype])
-            entrants[f"vmap optimistix-{name.lower()}"] = _vmapped(alone)
+            entrants[f"optimistix {name.lower()}, vmap"] = _vmapped(alone)
     for method in methods:
-        entrants[f"vmap jopt-{method}"] = _vmapped(functools.partial(_by_jopt, fun, method, tolerance))
-    for method in methods:
-        for number in lanes:
-            name = f"minimize_batch {method}" + (f", {number} lanes" if len(lanes) > 1 else "")
-            entrants[name] = functools.partial(_by_batch, fun, method, tolerance, number)
+        entrants[f"jopt {method}, vmap"] = _vmapped(functools.partial(_by_jopt, fun, method, tolerance))
+        entrants[f"jopt {method}, batch"] = functools.partial(_by_batch, fun, method, tolerance)
     return entrants
 
 
-def measure(family: Family, entrants: dict[str, Program], number: int, dtype: str, rounds: int = ROUNDS) -> list[Row]:
-    """Return a row for each entrant."""
-    starts, data = family.make(number, dtype)
-    check = jax.jit(jax.vmap(lambda x, *own: jnp.max(jnp.abs(jax.grad(family.fun)(x, *own)))))
-    ready, compile_s, solved, counts = {}, {}, {}, {}
-    for name, program in entrants.items():
-        begin = time.perf_counter()
-        ready[name] = jax.jit(program).lower(starts, data).compile()
-        compile_s[name] = time.perf_counter() - begin
-        points, counts[name] = ready[name](starts, data)
-        solved[name] = int(jnp.sum(check(points, *data) <= TOLERANCE[dtype]))
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(rounds):
-        for name, run in ready.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(run(starts, data))
-            seconds[name].append(time.perf_counter() - begin)
-    base = solved[BASE] / np.asarray(seconds[BASE])
-    rows = []
-    for name, times in seconds.items():
-        ratios = solved[name] / np.asarray(times) / base
-        middle = float(np.median(times))
-        spread = (float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
-        nfev = (float(jnp.mean(counts[name])), int(jnp.max(counts[name])))
-        rows.append(Row(name, solved[name], compile_s[name], middle, solved[name] / middle, *spread, *nfev))
-    return rows
+def heat_of(case: str, family: Family, number: int, dtype: str, entrants: dict[str, Program]) -> Heat:
+    """Return the heat of some programs on one batch.
+
+    Args:
+      case: its name.
+      family: of the problems.
+      number: of problems, >= 1.
+      dtype: "float64" or "float32".
+      entrants: the programs by name.
+    """
+
+    @functools.cache
+    def batch() -> tuple[Any, Any, Any]:
+        starts, data = family.make(number, jnp.dtype(dtype))
+        judge = jax.vmap(lambda x, *own: jnp.max(jnp.abs(jax.grad(family.fun)(x, *own))))
+        return starts, data, jax.jit(judge).lower(starts, *data).compile()
+
+    def prepare(program: Program) -> Ready:
+        starts, data, judge = batch()
+        made = compiled(program, starts, data)
+        points, counts = made.program(starts, data)
+        solved = int(jnp.sum(judge(points, *data) <= TOLERANCE[dtype]))
+        if not solved:
+            msg = f"none of the {number:,} problems was solved."
+            raise ArithmeticError(msg)
+        figures = {"solved": solved, "mean evals": float(jnp.mean(counts)), "most evals": int(jnp.max(counts))}
+        return made.ready(lambda: made.program(starts, data), **figures)._replace(work=float(solved))
+
+    contenders = [Contender(name, functools.partial(prepare, program)) for name, program in entrants.items()]
+    return Heat(case, number, "solve", tuple(contenders))
 
 
 def _vmapped(alone: Callable[..., tuple[jax.Array, jax.Array]]) -> Program:
@@ -194,45 +186,15 @@ def _by_jopt(fun: Callable[..., jax.Array], method: str, tolerance: float, x0: j
     return found.x, found.nfev
 
 
-def _by_batch(
-    fun: Callable[..., jax.Array], method: str, tolerance: float, lanes: int, starts: jax.Array, data: Any
-) -> Any:
-    found = jopt.minimize_batch(fun, starts, data, method, lanes=lanes, gtol=tolerance, maxiter=MAXITER)
+def _by_batch(fun: Callable[..., jax.Array], method: str, tolerance: float, starts: jax.Array, data: Any) -> Any:
+    found = jopt.minimize_batch(fun, starts, data, method, gtol=tolerance, maxiter=MAXITER)
     return found.x, found.nfev
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table as Markdown for each family and number of problems.
-
-    Args:
-      arguments: of the command line; None means those of the process.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m jopt.bench.batch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of problems")
-    parser.add_argument("--precision", choices=tuple(TOLERANCE), default="float64")
-    parser.add_argument("--families", nargs="+", choices=tuple(FAMILIES), default=tuple(FAMILIES))
-    parser.add_argument("--methods", nargs="+", choices=tuple(NAMED), default=METHODS)
-    parser.add_argument("--lanes", type=int, nargs="+", default=(LANES,), help="working lanes of minimize_batch")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    options = parser.parse_args(arguments)
-    jax.config.update("jax_enable_x64", options.precision == "float64")
-
-    for family in options.families:
-        entrants = programs(FAMILIES[family].fun, options.precision, options.methods, options.lanes)
-        for number in options.sizes:
-            print(f"\n{number:,} x {family}, {options.precision}, {jax.devices()[0].device_kind}\n")
-            print(
-                "| entrant | solved | ratio to optax | least to largest | solved a second | compile, s | evaluations |"
-            )
-            print("|---|---|---|---|---|---|---|")
-            for row in measure(FAMILIES[family], entrants, number, options.precision, options.rounds):
-                spread = f"{row.least:.2f} to {row.largest:.2f}"
-                counts = f"{row.mean_nfev:.0f}, at most {row.most_nfev}"
-                figures = f"{row.ratio:.2f} | {spread} | {row.rate:,.0f} | {row.compile_s:.1f} | {counts}"
-                print(f"| {row.entrant} | {row.solved:,} | {figures} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+SUITE = Suite(
+    "batch",
+    "Small problems solved a second, thousands at once.",
+    heats,
+    columns=("solved", "mean evals", "most evals"),
+    precision="float64",
+)

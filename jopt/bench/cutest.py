@@ -17,25 +17,21 @@ What is measured, and how:
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 
-import jopt
 from jopt import validate
-from jopt.bench import cutest_problems, rivals
-from jopt.bench.cutest_records import Header, Race, Row, Settings, append, resume
-from jopt.bench.rivals import Answer, Budget, Entrant
+from jopt.bench import circumstances, cutest_problems, rivals
+from jopt.bench.cutest_records import FILE, Header, Race, Row, Settings, resume
+from jopt.bench.entrants import Answer, Budget, Entrant
+from jopt.bench.suites import PACKAGES
 from jopt.bench.workers import Failure, Worker
 from jopt.linalg.box import project, projected_gradient
 
@@ -49,9 +45,6 @@ JUDGE_S = 60.0
 
 LISTING_S = 120.0
 """Seconds that the process may take to say what it has at hand."""
-
-PACKAGES = ("jax", "jaxlib", "optax", "sif2jax", "scipy", "optimistix", "jaxopt")
-"""Packages whose versions a header names, where they are installed."""
 
 Report = Callable[[int, int, str], None]
 """Called as `(solves done, solves in all, the one that begins)`."""
@@ -106,9 +99,7 @@ class Bench:
 
     def listing(self) -> Listing:
         """Return what is at hand."""
-        device = jax.devices()[0]
-        kinds = ": ".join(dict.fromkeys((device.platform, device.device_kind)))
-        return Listing(cutest_problems.sizes(self._problems), tuple(self._entrants), kinds)
+        return Listing(cutest_problems.sizes(self._problems), tuple(self._entrants), circumstances.device())
 
     def solve(self, problem: str, solver: str, budget: Budget) -> tuple[Row, list[float]]:
         """Return the row of a solve, and the point for a judge of another precision."""
@@ -211,7 +202,7 @@ def race_cutest(
             for row in new:
                 rows = (*rows, row)
                 if path is not None:
-                    append(path, row)
+                    FILE.append(path, row)
     wanted = {(name, method) for name in settings.names for method in settings.methods}
     return Race(settings, headers, tuple(row for row in rows if (row.problem, row.solver) in wanted))
 
@@ -304,24 +295,5 @@ def _row(name: str, size: int, method: str, answer: Any, judge: Worker | None) -
 
 
 def _header(settings: Settings, device: str) -> Header:
-    installed = [name for name in PACKAGES if importlib.util.find_spec(name) is not None]
-    versions = {"python": platform.python_version(), "jopt": jopt.__version__}
-    versions |= {name: metadata.version(name) for name in installed}
     task = (settings.precision, settings.gtol, settings.maxiter, settings.limit)
-    return Header(*task, device, versions, commit(), settings.family)
-
-
-def commit() -> str | None:
-    """Return the commit of jopt's repository, with "+changes" if its files differ; None where there is none."""
-    root = Path(jopt.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    git = ["git", "--no-optional-locks", "-C", str(root)]
-    try:
-        known = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--", "jopt"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return known.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+    return Header(*task, device, circumstances.versions(PACKAGES), circumstances.commit(), settings.family)

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the CUTEst benchmark records, and its file: strict JSON, one object a line, so that a run can be resumed.
-
-    header    {"kind": "header", "schema": 1, ...} with the fields of `Header`: how the rows below it were measured
-    row       {"kind": "row", ...} with the fields of `Row`; a number that is not finite is null
-
-A line is written as soon as its solve has ended. A last line that is torn, as by a power cut, is dropped.
-"""
+"""What the CUTEst benchmark records, and its file of JSON lines (`jopt.bench.lines`), from which a run is resumed."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
+
+from jopt.bench.lines import Format
 
 SCHEMA = 1
 """Version of the file; raised when a field changes its meaning or goes."""
@@ -129,49 +124,8 @@ class Race(NamedTuple):
     rows: tuple[Row, ...]
 
 
-_NUMBERS = frozenset(name for name, kind in get_type_hints(Row).items() if kind is float)
-
-
-def to_line(record: Header | Row) -> str:
-    """Return a record as one line of the file, without the line's end."""
-    fields = {key: _finite_or_none(value) for key, value in record._asdict().items()}
-    kind = {"kind": "header", "schema": SCHEMA} if isinstance(record, Header) else {"kind": "row"}
-    return json.dumps(kind | fields, allow_nan=False)
-
-
-def from_line(line: str) -> Header | Row:
-    """Return the record that `to_line` wrote.
-
-    Raises:
-      ValueError: if the line is not JSON, or not of this schema.
-    """
-    fields = json.loads(line)
-    kind = fields.pop("kind", None) if isinstance(fields, dict) else None
-    if kind == "header" and fields.pop("schema", None) == SCHEMA:
-        return Header(**fields)
-    if kind == "row":
-        values: dict[str, Any] = {key: _number(value) if key in _NUMBERS else value for key, value in fields.items()}
-        return Row(**values)
-    msg = f"from_line: not a line of a CUTEst benchmark of schema {SCHEMA}: {line[:80]!r}."
-    raise ValueError(msg)
-
-
-def read(path: Path) -> tuple[tuple[Header, ...], tuple[Row, ...]]:
-    """Return the headers and rows of a file; nothing of one that is not there.
-
-    Raises:
-      ValueError: if a line other than a torn last one is no record, naming it.
-    """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    records = []
-    for number, line in enumerate(text.split("\n")[:-1], 1):  # what follows the last end of line is torn, or empty
-        try:
-            records.append(from_line(line))
-        except (ValueError, TypeError) as error:
-            msg = f"read: line {number} of {path} is no record of a CUTEst benchmark: {error}"
-            raise ValueError(msg) from None
-    headers = tuple(record for record in records if isinstance(record, Header))
-    return headers, tuple(record for record in records if isinstance(record, Row))
+FILE = Format("a CUTEst benchmark", SCHEMA, Header, Row)
+"""The JSON-lines form of these records."""
 
 
 def resume(path: Path, header: Header, *, mixed: bool = False) -> tuple[tuple[Header, ...], tuple[Row, ...]]:
@@ -185,7 +139,7 @@ def resume(path: Path, header: Header, *, mixed: bool = False) -> tuple[tuple[He
     Raises:
       ValueError: if the file holds rows of another task, or of other circumstances without `mixed`.
     """
-    headers, rows = read(path)
+    headers, rows = FILE.read(path)
     for other in headers:
         if other.task != header.task:
             msg = f"resume: {path} holds rows of another task ({_task(other)}, not {_task(header)}); name another file."
@@ -200,15 +154,9 @@ def resume(path: Path, header: Header, *, mixed: bool = False) -> tuple[tuple[He
     if not text.endswith(b"\n"):
         path.write_bytes(text[: text.rfind(b"\n") + 1])
     if not headers or headers[-1] != header:
-        append(path, header)
+        FILE.append(path, header)
         headers = (*headers, header)
     return headers, rows
-
-
-def append(path: Path, record: Header | Row) -> None:
-    """Add a record to a file, on disk at once."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_line(record) + "\n")
 
 
 def _task(header: Header) -> str:
@@ -224,11 +172,3 @@ def _difference(one: Header, other: Header) -> str:
     ]
     changed = sorted(one.versions.items() - other.versions.items())
     return " and ".join(named + [f"{name} ({version})" for name, version in changed]) or "set of packages"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _finite_or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jopt import console
 from jopt.bench import scores
-from jopt.bench.cutest_records import Header, Race, Row
+from jopt.bench.cutest_records import Header, Race, Row, Settings
 
 COLUMNS = (
     "solver",
@@ -56,13 +57,7 @@ def cells(summary: scores.Summary) -> tuple[str, ...]:
 
 def table(summaries: Iterable[scores.Summary]) -> Any:
     """Return the rich table, one row for each solver."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in COLUMNS:
-        first = name == COLUMNS[0]
-        made.add_column(name, justify="left" if first else "right", no_wrap=first, overflow="fold")
+    made = console.grid(COLUMNS, left=1)
     for summary in summaries:
         made.add_row(*cells(summary))
     return made
@@ -73,14 +68,21 @@ def heading(race: Race, against: str) -> str:
     asked = race.settings
     count = len(scores.complete(race))
     lines = [
-        f"CUTEst, {asked.family}, {count} of {len(asked.names)} problems ({share(asked.names)}), {asked.precision}, gtol "
-        f"{asked.gtol:g}, at most {asked.maxiter} iterations and {asked.limit:g} s",
+        f"{title(asked)}, {count} of {len(asked.names)} problems, {asked.precision}, gtol {asked.gtol:g}, at most "
+        f"{asked.maxiter} iterations and {asked.limit:g} s",
         f"medians over the problems that each solved; ratios to {against}, geometric means over those that both solved",
     ]
     lines += [_circumstances(header) for header in race.headers]
     if len(race.headers) > 1:
         lines.append("the file was added to under other circumstances: times across them are not comparable")
     return "\n".join(lines)
+
+
+def title(settings: Settings) -> str:
+    """Return which problems were raced on."""
+    known = {"catalogue": "problems of jopt", "all": "problems of jopt and CUTEst"}
+    cutest = f"CUTEst, {settings.family}, {share(settings.names)}"
+    return known.get(settings.family, cutest)
 
 
 def share(names: Sequence[str]) -> str:
@@ -100,7 +102,10 @@ def markdown(race: Race, solved: scores.Verdicts, against: str) -> str:
       against: the solver whose times the others' are divided by.
     """
     rows = [cells(summary) for summary in scores.summaries(race, solved, against)]
-    parts = [heading(race, against).replace("\n", ";\n") + ".", _grid([" ".join(c.split()) for c in COLUMNS], rows)]
+    parts = [
+        heading(race, against).replace("\n", ";\n") + ".",
+        console.markdown_grid([" ".join(c.split()) for c in COLUMNS], rows),
+    ]
     for least_size, where in ((0, "all problems"), (scores.LARGE, f"problems with n >= {scores.LARGE}")):
         matrix = _matrix(race, solved, least_size)
         if matrix:
@@ -122,7 +127,7 @@ def _matrix(race: Race, solved: scores.Verdicts, least_size: int) -> str:
         (one, *(_number(ratios[one, other].mean, ".2f") + f" ({ratios[one, other].over})" for other in methods))
         for one in methods
     ]
-    return _grid(["", *methods], rows)
+    return console.markdown_grid(["", *methods], rows)
 
 
 def _failures(race: Race, solved: scores.Verdicts) -> list[str]:
@@ -147,11 +152,6 @@ def _missed(row: Row, gtol: float) -> str:
 def _circumstances(header: Header) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in header.versions.items())
     return f"{header.device}; {versions}; commit {header.commit or 'unknown'}"
-
-
-def _grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _number(value: float, form: str) -> str:

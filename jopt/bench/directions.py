@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost of one L-BFGS direction, and its error, beside optax's: `python -m jopt.bench.directions`.
+"""Cost of one L-BFGS direction, and its error, beside optax's.
 
-For each size the three programs (two-loop, Gram, `optax.scale_by_lbfgs`) run in turn, several times over, each as a scan
-of directions along a gradient descent on a quadratic; the figure is the median of the ratio optax / jopt over the
-rounds, with its spread. The error is that of B g against the dense BFGS recursion in long double.
+    x <- x - STEP B g(x),    g(x) = D x,    D = diag(1 ... 10)        from x = (1, ..., 1), for the length of a run
+
+A run is a scan of such steps, which begins at the start again with the history of the last run, so that pairs stay those
+of the quadratic and nothing underflows. Beside the direction a step costs the gradient, the pair and the new point,
+which is the same for all.
+
+    jopt two_loop, gram     the two forms of `jopt.linalg.limited_memory`, told the pair
+    jopt scale_by_lbfgs     the transformation, with the form that jopt chooses; it forms the pair itself, as optax does
+
+A direction must read S and Y twice, once for the inner products and once for the combination: 4 m n numbers, 16 m n bytes
+in float32. The `error` of the smallest size is that of B g against dense BFGS in long double, over runs on a quadratic of
+condition `CONDITION`, relative to |B g|; `errors` gives it for any condition.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,93 +28,163 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import jopt
+from jopt import validate
+from jopt.bench import measurements, suites
+from jopt.bench.suites import Scope, Suite
+from jopt.bench.turns import Absent, Contender, Heat, Ready, chained
 from jopt.linalg import limited_memory
 
 MEMORY = 10
-ROUNDS = 5
+STEP = 0.01
 SIZES = (10, 1_000, 100_000, 10_000_000)
-ELEMENTS_PER_RUN = 20_000_000  # so that small sizes are repeated often enough for the clock
-LEAST_LENGTH = 10  # each run begins with a copy of the history, which must not count for much
-ORACLE_SIZE = 60
+QUICK_SIZES = SIZES[:-1]
+
+LARGEST = 100_000_000
+"""Run where the device is no CPU; there is no other way to ask for it."""
+
+ELEMENTS_PER_RUN = 5_000_000
+LEAST_LENGTH, MOST_LENGTH = 5, 500
+"""Steps of a run: so many that a run takes some milliseconds, so few that (1 - STEP)^steps is no small number."""
+
+ORACLE_MOST = 100
+"""The largest size whose error is measured, against matrices in long double."""
+
+ORACLE_STEPS = 3 * MEMORY
+CONDITION = 1e3
+CONDITIONS = (1e1, 1e3, 1e6)
 
 
-class Row(NamedTuple):
-    """Time of optax over time of ours (median, least, largest over the rounds) and ours in seconds a direction."""
+class Form(NamedTuple):
+    """A way to compute the direction.
 
-    size: int
-    form: str
-    ratio: float
-    least: float
-    largest: float
-    seconds: float
+    Attributes:
+      init: `x -> state`.
+      update: `(state, x, g) -> (state, B g)`; what it is told of the last point stands in the state.
+    """
 
-
-def time_directions(size: int, dtype: Any, rounds: int = ROUNDS) -> list[Row]:
-    """Return a row for each form at one size."""
-    length = max(LEAST_LENGTH, min(5_000, ELEMENTS_PER_RUN // size))
-    programs = {name: _program(name, size, dtype, length) for name in ("two_loop", "gram", "optax")}
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, run in programs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append((time.perf_counter() - start) / length)
-    rows = []
-    for form in ("two_loop", "gram"):
-        ratios = np.asarray(seconds["optax"]) / np.asarray(seconds[form])
-        spread = (float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
-        rows.append(Row(size, form, *spread, float(np.median(seconds[form]))))
-    return rows
+    init: Callable[[Any], Any]
+    update: Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-def errors(dtype: Any, condition: float) -> dict[str, float]:
-    """Return the largest relative error of B g over a history of pairs from a quadratic of given condition."""
+def of_product(product: limited_memory.Product) -> Form:
+    """Return the form that is told the pair: it keeps the point and the gradient of its last call."""
+
+    def init(x: jax.Array) -> Any:
+        return limited_memory.empty(x, MEMORY), jnp.copy(x), jnp.zeros_like(x)  # the first s is zero: no pair
+
+    def update(state: Any, x: jax.Array, g: jax.Array) -> tuple[Any, jax.Array]:
+        history, before, grad_before = state
+        history, out = product(history, x - before, g - grad_before, g)
+        return (history, x, g), out
+
+    return Form(init, update)
+
+
+def of_transformation(direction: Any) -> Form:
+    """Return the form that is a transformation of gradients."""
+
+    def update(state: Any, x: jax.Array, g: jax.Array) -> tuple[Any, jax.Array]:
+        out, state = direction.update(g, state, x)
+        return state, out
+
+    return Form(lambda x: jax.tree.map(jnp.copy, direction.init(x)), update)
+
+
+FORMS: dict[str, Callable[[], Form]] = {
+    "optax scale_by_lbfgs": lambda: of_transformation(optax.scale_by_lbfgs(MEMORY)),
+    "jopt two_loop": lambda: of_product(limited_memory.two_loop),
+    "jopt gram": lambda: of_product(limited_memory.gram),
+    "jopt scale_by_lbfgs": lambda: of_transformation(jopt.scale_by_lbfgs(MEMORY)),
+}
+"""Who takes part, by name."""
+
+
+def heats(scope: Scope) -> tuple[Heat, ...]:
+    """Return the heats: one for each size.
+
+    Args:
+      scope: what is asked for.
+    """
+    sizes = QUICK_SIZES if scope.quick else SIZES
+    return heats_of(sizes if scope.quick else (*sizes, LARGEST), scope.precision)
+
+
+def heats_of(sizes: Sequence[int], precision: str) -> tuple[Heat, ...]:
+    """Return the heats for some numbers of parameters."""
+    return tuple(_heat(size, precision) for size in sizes)
+
+
+def errors(precision: str, condition: float, size: int = 60) -> dict[str, float]:
+    """Return the largest relative error of B g by contender, over runs on a quadratic.
+
+    Args:
+      precision: "float32" or "float64".
+      condition: of the quadratic, >= 1.
+      size: number of parameters, from 1 to `ORACLE_MOST`.
+    """
+    validate.integer("errors", "size", size, low=1, high=ORACLE_MOST)
+    return {name: _error(make(), precision, condition, size) for name, make in FORMS.items()}
+
+
+def _heat(size: int, precision: str) -> Heat:
+    length = max(LEAST_LENGTH, min(MOST_LENGTH, ELEMENTS_PER_RUN // size))
+    least = 4 * MEMORY * size * np.dtype(precision).itemsize
+    contenders = tuple(
+        Contender(name, functools.partial(_prepared, make, size, precision, length), least)
+        for name, make in FORMS.items()
+    )
+    return Heat(f"n = {size:,}", size, "direction", contenders, length)
+
+
+def _prepared(make: Callable[[], Form], size: int, precision: str, length: int) -> Ready:
+    if size >= LARGEST and jax.default_backend() == "cpu":
+        raise Absent
+    form = make()
+    scales = jnp.linspace(1.0, 10.0, size, dtype=precision)
+    start = jnp.ones(size, precision)
+
+    def step(carry: tuple[Any, Any], scales: jax.Array) -> tuple[Any, Any]:
+        state, x = carry
+        state, out = form.update(state, x, scales * x)
+        return state, x - jnp.asarray(STEP, x.dtype) * out
+
+    def run(carry: tuple[Any, Any], scales: jax.Array) -> tuple[Any, Any]:
+        first = (carry[0], jnp.ones_like(carry[1]))
+        return jax.lax.fori_loop(0, length, lambda _, carry: step(carry, scales), first)
+
+    ready = chained(run, (form.init(start), start), scales)
+    if size > ORACLE_MOST:
+        return ready
+    return ready._replace(figures={"error": _error(form, precision, CONDITION, size)})
+
+
+def _error(form: Form, precision: str, condition: float, size: int) -> float:
+    """Return the largest error over a run whose every step is a share of the gradient, as `STEP` would be."""
     rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.standard_normal((ORACLE_SIZE, ORACLE_SIZE)))[0]
-    hessian = (basis * np.geomspace(1.0, condition, ORACLE_SIZE)) @ basis.T
-    worst = {}
-    for form in (limited_memory.two_loop, limited_memory.gram):
-        history, pairs, largest = limited_memory.empty(jnp.zeros(ORACLE_SIZE, dtype), MEMORY), [], 0.0
-        multiply = jax.jit(form)
-        point = rng.standard_normal(ORACLE_SIZE)
-        for _ in range(3 * MEMORY):
-            step = -(hessian @ point) * rng.uniform(0.1, 1.0) / condition
-            point = point + step
-            s, y = jnp.asarray(step, dtype), jnp.asarray(hessian @ step, dtype)
-            g = jnp.asarray(hessian @ point, dtype)
-            history, product = multiply(history, s, y, g)
-            pairs.append((np.asarray(s, np.longdouble), np.asarray(y, np.longdouble)))
-            exact = _dense(pairs[-MEMORY:], np.asarray(g, np.longdouble))
-            error = np.linalg.norm((np.asarray(product) - exact).astype(float)) / np.linalg.norm(exact.astype(float))
-            largest = max(largest, float(error))
-        worst[form.__name__] = largest
+    basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    hessian = (basis * np.geomspace(1.0, condition, size)) @ basis.T
+    update = jax.jit(form.update)
+    point = rng.standard_normal(size)
+    state, pairs, before, worst = form.init(jnp.asarray(point, precision)), [], None, 0.0
+    for _ in range(ORACLE_STEPS):
+        x, g = point.astype(precision), (hessian @ point).astype(precision)
+        state, out = update(state, jnp.asarray(x), jnp.asarray(g))
+        if before is not None:
+            pairs.append(((x - before[0]).astype(np.longdouble), (g - before[1]).astype(np.longdouble)))
+            exact = _dense(pairs[-MEMORY:], g.astype(np.longdouble))
+            worst = max(worst, float(_norm(np.asarray(out) - exact) / _norm(exact)))
+        before = x, g
+        point = point - (hessian @ point) * rng.uniform(0.1, 1.0) / condition
     return worst
 
 
-def _program(name: str, size: int, dtype: Any, length: int) -> Callable[[], Any]:
-    scales = jnp.linspace(1.0, 10.0, size, dtype=dtype)
-    start = jnp.ones(size, dtype)
-
-    def by_form(carry: Any, _: Any) -> tuple[Any, None]:
-        history, x, before = carry
-        s = x - before
-        history, product = getattr(limited_memory, name)(history, s, scales * s, scales * x)
-        return (history, x - 0.1 * product, x), None
-
-    def by_optax(carry: Any, _: Any) -> tuple[Any, None]:
-        state, x = carry
-        updates, state = rival.update(scales * x, state, x)
-        return (state, optax.apply_updates(x, optax.tree.scale(-0.1, updates))), None
-
-    rival = optax.scale_by_lbfgs(MEMORY)
-    first = (rival.init(start), start) if name == "optax" else (limited_memory.empty(start, MEMORY), start, 1.1 * start)
-    body = by_optax if name == "optax" else by_form
-    program = jax.jit(lambda carry: jax.lax.scan(body, carry, None, length=length)[0]).lower(first).compile()
-    jax.block_until_ready(program(first))
-    return lambda: jax.block_until_ready(program(first))
+def _norm(x: Any) -> Any:
+    return np.sqrt(np.sum(x * x))
 
 
 def _dense(pairs: list[Any], g: Any) -> Any:
+    """Return B g with B the matrix of the recursion, from gamma I."""
     s, y = pairs[-1]
     matrix = np.eye(len(g), dtype=np.longdouble) * (s @ y) / (y @ y)
     for s, y in pairs:
@@ -114,32 +194,35 @@ def _dense(pairs: list[Any], g: Any) -> Any:
     return matrix @ g
 
 
+SUITE = Suite("directions", "Cost of one L-BFGS direction with ten pairs, beside optax.", heats, True, ("error",))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print both tables as Markdown.
+    """Print times of chosen sizes, and the errors, as Markdown.
 
     Args:
       arguments: of the command line; None means those of the process.
     """
-    parser = argparse.ArgumentParser(prog="python -m jopt.bench directions", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jopt.bench directions", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of parameters")
-    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--precision", choices=suites.PRECISIONS, default="float32")
+    parser.add_argument("--rounds", type=int, default=Scope().rounds, help="turns of each")
     options = parser.parse_args(arguments)
-    jax.config.update("jax_enable_x64", options.precision == "float64")
-    dtype = jnp.dtype(options.precision)
-
-    print(
-        f"one direction, m = {MEMORY}, {options.precision}, {jax.devices()[0].device_kind}; optax {optax.__version__}\n"
-    )
-    print("| n | form | time of optax / ours | least to largest | ours, microseconds |\n|---|---|---|---|---|")
-    for size in options.sizes:
-        for row in time_directions(size, dtype):
-            spread = f"{row.least:.2f} to {row.largest:.2f}"
-            print(f"| {row.size:,} | {row.form} | {row.ratio:.2f} | {spread} | {1e6 * row.seconds:,.1f} |", flush=True)
-    print("\n| condition | error of two_loop | error of gram |\n|---|---|---|")
-    for condition in (1e1, 1e3, 1e6):
-        worst = errors(dtype, condition)
-        print(f"| {condition:.0e} | {worst['two_loop']:.1e} | {worst['gram']:.1e} |")
+    suite = SUITE._replace(heats=lambda scope: heats_of(options.sizes, scope.precision))
+    found = suites.run_suite(suite, Scope(options.precision, rounds=options.rounds))
+    rate = found.header.copy_rate
+    print(f"one direction, m = {MEMORY}, {options.precision}, {found.header.device}; optax {optax.__version__}\n")
+    print("| case | who | time of optax / theirs | least to largest | microseconds | of the limit |")
+    print("|---|---|---|---|---|---|")
+    for one in measurements.summaries(found.rows, rate):
+        spread = f"{one.ratio.least:.2f} to {one.ratio.largest:.2f}"
+        figures = f"{one.ratio.median:.2f} | {spread} | {1e6 * one.seconds.median:,.1f} | {one.limit:.2f}"
+        print(f"| {one.row.case} | {one.row.contender} | {one.row.error or figures} |")
+    print(f"\n| condition | {' | '.join(FORMS)} |\n|{'---|' * (len(FORMS) + 1)}")
+    for condition in CONDITIONS:
+        worst = errors(options.precision, condition)
+        print(f"| {condition:.0e} | {' | '.join(f'{error:.1e}' for error in worst.values())} |")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

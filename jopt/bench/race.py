@@ -20,11 +20,9 @@ What is measured, and how:
 from __future__ import annotations
 
 import functools
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +31,7 @@ import numpy as np
 
 import jopt
 from jopt import problems, tree, validate
+from jopt.bench import circumstances
 from jopt.bench.records import Curve, Race, Run, Settings
 from jopt.problems import losses
 
@@ -47,6 +46,9 @@ MAX_NORM = 1.0
 WEIGHT_DECAY = 1e-4
 WARMUP_SHARE = 0.1
 """Customary settings of the first-order methods, not tuned; the share is that of the budget spent on the warm-up."""
+
+PACKAGES = ("jax", "jaxlib", "optax")
+"""Packages whose versions a race names."""
 
 REPEATS = 5
 ENOUGH_S = 1.0
@@ -166,7 +168,7 @@ def race_digits(settings: Settings = Settings(), report: Report | None = None) -
                 _run(result, accuracy, run_s, problem=problem, method=name, made_by=repr(method), compile_s=compile_s)
             )
     tell(0, "done")
-    return Race(settings, _device(), _versions(), tuple(runs))
+    return Race(settings, circumstances.device(), circumstances.versions(PACKAGES), tuple(runs))
 
 
 def _prepared(model: _Model, settings: Settings, train: Any, test: Any) -> tuple[Any, Any, Any]:
@@ -228,14 +230,3 @@ def _curve(history: Any, nfev: int, run_s: float) -> Curve:
     kept = spent >= 0
     columns = (spent, spent * (run_s / nfev), np.asarray(history.fun), np.asarray(history.grad_norm))
     return Curve(*(tuple(column[kept].tolist()) for column in columns))
-
-
-def _device() -> str:
-    device = jax.devices()[0]
-    kinds = dict.fromkeys((device.platform, device.device_kind))  # some devices call themselves by their platform alone
-    return ": ".join(kinds)
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
-    return {"python": platform.python_version(), **packages, "jopt": jopt.__version__}

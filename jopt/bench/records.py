@@ -18,6 +18,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from jopt.bench.lines import number, with_null
+
 SCHEMA = 1
 """Version of the JSON form."""
 
@@ -122,7 +124,7 @@ def to_json(race: Race) -> str:
     """Return a race in the JSON form of this module."""
     runs = [run._asdict() | {"history": run.history._asdict()} for run in race.runs]
     form = {"schema": SCHEMA, **race._asdict(), "settings": race.settings._asdict(), "runs": runs}
-    return json.dumps(_with_null(form), allow_nan=False) + "\n"
+    return json.dumps(with_null(form), allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Race:
@@ -142,17 +144,5 @@ def from_json(text: str) -> Race:
 
 
 def _run(history: dict[str, Any], **fields: Any) -> Run:
-    curve = Curve(**{key: tuple(map(_number, column)) for key, column in history.items()})
-    return Run(history=curve, **{key: _number(x) for key, x in fields.items()})
-
-
-def _number(x: Any) -> Any:
-    return math.nan if x is None else x
-
-
-def _with_null(x: Any) -> Any:
-    if isinstance(x, dict):
-        return {key: _with_null(y) for key, y in x.items()}
-    if isinstance(x, list | tuple):
-        return [_with_null(y) for y in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
+    curve = Curve(**{key: tuple(map(number, column)) for key, column in history.items()})
+    return Run(history=curve, **{key: number(x) for key, x in fields.items()})

@@ -13,6 +13,7 @@ a JAX backend before an objective is evaluated.
     nist/           nine nonlinear regressions with certified answers
     records.py      the record `Problem`, and how to make one
     registry.py     the problems by name
+    commands.py     `jopt problems`
 """
 
 from jopt.problems import losses, nist

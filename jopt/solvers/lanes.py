@@ -37,7 +37,7 @@ from jopt.status import Status
 from jopt.types import Params, Solver, described
 
 # Working lanes: enough that arithmetic outweighs the start of each kernel, few enough for the cache. Measured by
-# `python -m jopt.bench.batch --lanes` on two CPU cores (docs/measurements.md).
+# `jopt.bench.batch` with several numbers on two CPU cores (docs/measurements.md).
 LANES = 256
 # A round of retiring is due when this part of the lanes has ended: its cost is then shared by so many problems, and on
 # average half of that part stands idle.

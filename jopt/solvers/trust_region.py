@@ -138,7 +138,6 @@ def trust_region(
         unit, ratio = tree.scaled_norm(_descendable(box, point))
         first_grad_norm = jnp.where(state.started, state.first_grad_norm, unit * ratio)
         ball = jnp.where(state.started, next_radius(seen.outcome), state.radius)
-        seen, ball, unit, ratio = tree.settled((seen, ball, unit, ratio), state.started)
         last = is_last(tolerance, seen.accepted, seen.grad_norm)
         gtol = jnp.zeros_like(ball) if tolerance is None else tolerance(seen.grad_norm)
         ball = ball if max_radius is None else jnp.minimum(ball, jnp.asarray(max_radius, ball.dtype))
@@ -251,7 +250,7 @@ def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float, box:
     ratio = jnp.where(finite & (state.step.decrease > 0), decrease / state.step.decrease, -jnp.inf)
     accepted = finite & (~state.started | ((ratio > eta) & (step_norm > 0)))
     outcome = Outcome(state.radius, state.step.norm, state.step.slope, decrease, ratio)
-    return _Seen(outcome, accepted, finite, grad_norm, step_norm)
+    return tree.settled(_Seen(outcome, accepted, finite, grad_norm, step_norm), state.started)
 
 
 def _status(state: TrustRegionState, point: Point, seen: _Seen, error: Scalar) -> jax.Array:

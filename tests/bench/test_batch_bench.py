@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jopt.bench import batch, rivals
+from jopt.bench import batch, rivals, turns
+from jopt.bench.suites import Scope
 
 CENTRES = batch.Family(
     lambda x, c: jnp.sum((x - c) ** 2) / 2,
@@ -24,14 +25,17 @@ def beside(distance):
     return answer
 
 
-def test_what_counts_is_a_fresh_gradient_and_what_is_compared_is_the_same_round():
-    entrants = {batch.BASE: beside(0.0), "near": beside(2e-6)}
-    first, second = batch.measure(CENTRES, entrants, 4, "float64", rounds=2)
-    assert (first.entrant, first.solved, second.solved) == (batch.BASE, 4, 1)
-    assert (first.ratio, first.least, first.largest) == (1.0, 1.0, 1.0)
-    assert second.least <= second.ratio <= second.largest
-    assert (second.mean_nfev, second.most_nfev) == (1.5, 3)
-    np.testing.assert_allclose(second.rate * second.seconds, 1)
+def test_what_counts_is_a_fresh_gradient_and_the_time_is_that_of_one_problem_solved():
+    entrants = {batch.BASE: beside(0.0), "near": beside(2e-6), "far": lambda x, data: (x - 1e3, data[0])}
+    heat = batch.heat_of("four", CENTRES, 4, "float64", entrants)
+    assert (heat.case, heat.size, heat.unit) == ("four", 4, "solve")
+    first, second, third = turns.run_heats("batch", [heat], rounds=2)
+    assert first.figures == {"solved": 4, "mean evals": 1.5, "most evals": 3}
+    assert (second.figures["solved"], second.error) == (1, "")
+    assert len(second.seconds) == 2
+    assert third.error == "ArithmeticError: none of the 4 problems was solved."
+    prepared = [contender.prepare() for contender in heat.contenders[:2]]
+    assert [made.work for made in prepared] == [4.0, 1.0]
 
 
 @pytest.mark.parametrize("name", sorted(batch.FAMILIES))
@@ -57,21 +61,25 @@ def test_rosenbrock_and_logistic_are_what_they_are_called():
 
 def test_all_take_part_by_name(monkeypatch):
     monkeypatch.setattr(rivals, "usable", lambda _: False)
-    names = list(batch.programs(batch.rosenbrock, "float64", ["bfgs"], [8, 16]))
-    assert names == [batch.BASE, "vmap jopt-bfgs", "minimize_batch bfgs, 8 lanes", "minimize_batch bfgs, 16 lanes"]
+    names = list(batch.programs(batch.rosenbrock, "float64", ["bfgs"]))
+    assert names == [batch.BASE, "jopt bfgs, vmap", "jopt bfgs, batch"]
     monkeypatch.setattr(rivals, "usable", lambda _: True)
-    assert {"vmap optimistix-lbfgs", "vmap optimistix-bfgs"} <= set(
-        batch.programs(batch.rosenbrock, "float64", [], [8])
-    )
+    more = set(batch.programs(batch.rosenbrock, "float64", []))
+    assert more == {batch.BASE, "optimistix lbfgs, vmap", "optimistix bfgs, vmap"}
+
+
+def test_suite_has_each_family_in_each_size():
+    cases = [heat.case for heat in batch.heats(Scope())]
+    assert cases == ["1,000 rosenbrock", "10,000 rosenbrock", "1,000 logistic", "10,000 logistic"]
+    quick = batch.heats(Scope(quick=True))
+    assert [heat.size for heat in quick] == [batch.QUICK_SIZE] * 2
+    assert batch.SUITE.precision == "float64"
 
 
 @pytest.mark.slow
-def test_the_command_prints_a_table_in_which_everybody_solved_all(capsys):
-    batch.main(["--sizes", "8", "--families", "rosenbrock", "--methods", "newton-cg", "--lanes", "4", "--rounds", "1"])
-    lines = capsys.readouterr().out.splitlines()
-    rows = [line for line in lines if line.startswith(("| vmap", "| minimize_batch"))]
-    assert "8 x rosenbrock, float64" in lines[1]
-    assert {"vmap optax-lbfgs", "vmap jopt-newton-cg", "minimize_batch newton-cg"} <= {
-        row.split("|")[1].strip() for row in rows
-    }
-    assert all(row.split("|")[2].strip() == "8" for row in rows)
+def test_everybody_solves_all():
+    entrants = batch.programs(batch.rosenbrock, "float64", ["newton-cg"])
+    heat = batch.heat_of("8", batch.FAMILIES["rosenbrock"], 8, "float64", entrants)
+    rows = list(turns.run_heats("batch", [heat], rounds=1))
+    assert {batch.BASE, "jopt newton-cg, vmap", "jopt newton-cg, batch"} <= {row.contender for row in rows}
+    assert all(row.figures["solved"] == 8 for row in rows)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jopt.bench import cutest, cutest_problems
+from jopt.bench import circumstances, cutest, cutest_problems
 from jopt.bench.cutest_records import Row, Settings
 
 
@@ -131,7 +131,7 @@ def test_header_says_how_it_was_measured(first):
     assert header.task == ("float64", 1e-6, 2000, LIMIT, "unconstrained")
     assert header.device == "cpu"
     assert {"python", "jopt", "jax", "optax"} <= set(header.versions)
-    assert header.commit == cutest.commit()
+    assert header.commit == circumstances.commit()
 
 
 def test_file_is_resumed_where_it_ends(first, file):

@@ -2,6 +2,7 @@
 """The command line of the benchmarks: what it understands, what it prints and writes, how it refuses."""
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -9,15 +10,24 @@ import pytest
 from typer.testing import CliRunner
 
 from jopt import cli
-from jopt.bench import ablation, commands, cutest, cutest_problems, rivals
-from jopt.bench.cutest_records import Header, Race, Row, Settings, to_line
+from jopt.bench import (
+    ablation,
+    catalogue_problems,
+    commands,
+    counting,
+    cutest,
+    cutest_problems,
+    rivals,
+    solver_commands,
+)
+from jopt.bench.cutest_records import FILE, Header, Race, Row, Settings
 
 HEADER = Header("float64", 1e-6, 2000, 60.0, "cpu", {"jax": "0.0.1"}, "abc")
 
 
 def made_up(settings, cast):
     """Return a race of the settings, of two problems at most, in which the solvers are ever slower."""
-    everyone = ("jopt-lbfgs", "optax-lbfgs") if cast == cutest.Cast() else ("default", "kept 1")
+    everyone = ("default", "kept 1") if cast.entrants is ablation.entrants else ("jopt-lbfgs", "optax-lbfgs")
     names, methods = settings.names[:2] or ("ROSENBR", "AKIVA"), settings.methods or everyone
     rows = [
         Row(name, 2, method, 2.0, 1.0, 1.0, 1e-7, 2.0, 1.0, True, "fine", 1, 2, 3, 0.5, 0.1 * (1 + i))
@@ -33,7 +43,7 @@ def call(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "250")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(commands, "NEEDED", {})
+    monkeypatch.setitem(sys.modules, "sif2jax", SimpleNamespace(__spec__=True))
 
     def race_cutest(settings, path, report, *, mixed, cast):
         call.asked.append(SimpleNamespace(settings=settings, path=str(path), mixed=mixed, cast=cast))
@@ -126,7 +136,7 @@ def test_times_are_divided_by_those_of_the_one_asked_for_else_optax_else_the_fir
 
 def test_reference_is_read_in_float32(call, tmp_path):
     lower = Row("ROSENBR", 2, "other", exact_fun0=2.0, exact_fun=-7.0)
-    (tmp_path / "r.jsonl").write_text(f"{to_line(HEADER)}\n{to_line(lower)}\n")
+    (tmp_path / "r.jsonl").write_text(f"{FILE.to_line(HEADER)}\n{FILE.to_line(lower)}\n")
     assert "1/2" not in call("cutest", "--f32", "--no-progress").output
     assert "1/2" in call("cutest", "--f32", "--no-progress", "--reference", "r.jsonl").output
 
@@ -194,27 +204,30 @@ def test_unwritable_result_is_one_line(call, monkeypatch):
     def full(self, *_, **__):
         raise OSError(28, "No space left on device", str(self))
 
-    monkeypatch.setattr(commands.Path, "write_text", full)
+    monkeypatch.setattr(solver_commands.Path, "write_text", full)
     result = call("cutest", "--markdown", "m.md")
     assert result.exit_code == 1
     assert "jopt: m.md could not be written: No space left on device" in result.output
 
 
 def test_missing_packages_are_one_line_that_says_what_to_install(call, monkeypatch, capsys):
-    monkeypatch.setattr(commands, "NEEDED", {"never_installed": "the-package"})
+    monkeypatch.setitem(sys.modules, "sif2jax", None)
     result = call("cutest")
     assert result.exit_code == 1
-    assert "jopt: the CUTEst benchmark needs the-package; pip install 'jopt[cutest]'" in result.output
+    assert "jopt: CUTEst needs sif2jax; pip install 'jopt[cutest]'" in result.output
+    assert call("solvers", "--no-progress").exit_code == 0  # the catalogue is jopt's own
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "jopt: the race needs matplotlib; pip install 'jopt[race]'" in call("solvers", "--png", "p.png").output
     monkeypatch.setitem(sys.modules, "rich", None)
     with pytest.raises(SystemExit) as raised:
         commands.main(["cutest"])
     assert raised.value.code == 1
-    assert capsys.readouterr().err == "jopt: the command line needs rich; pip install 'jopt[cutest]'\n"
+    assert capsys.readouterr().err == "jopt: the command line needs rich; pip install 'jopt[race]'\n"
 
 
 def test_help_names_every_option(call):
     text = call("cutest", "--help").output
-    for name in set(commands.HELP) - {"variants", "progress"}:
+    for name in set(solver_commands.HELP) - {"variants", "progress"}:
         assert f"--{name}" in text, name
     for name in rivals.RIVALS:
         assert name in text
@@ -222,10 +235,72 @@ def test_help_names_every_option(call):
     assert "--variants" in text
 
 
-def test_directions_keep_their_own_options(call):
-    result = call("directions", "--help")
-    assert result.exit_code == 0
-    assert "--sizes" in result.output
+@pytest.mark.parametrize(
+    ("arguments", "family", "cast", "half", "path"),
+    [
+        ([], "catalogue", cutest.Cast(catalogue_problems.load, rivals.entrants), "both", "solvers-float64.jsonl"),
+        (["--problems", "cutest"], "unconstrained", cutest.Cast(), "even", "cutest-float64.jsonl"),
+        (
+            ["--bounded", "--half", "odd"],
+            "bounded",
+            cutest.Cast(cutest_problems.load_bounded, rivals.bounded_entrants),
+            "odd",
+            "cutest-bounded-float64.jsonl",
+        ),
+        (
+            ["--problems", "all"],
+            "all",
+            cutest.Cast(catalogue_problems.load_all, rivals.entrants),
+            "both",
+            "solvers-all-float64.jsonl",
+        ),
+        (
+            ["--quick", "--json", "r.jsonl"],
+            "catalogue",
+            cutest.Cast(catalogue_problems.load, rivals.entrants),
+            "both",
+            "r.jsonl",
+        ),
+    ],
+)
+def test_solvers_race_on_the_problems_asked_for(call, arguments, family, cast, half, path):
+    result = call("solvers", "--no-progress", *arguments)
+    assert result.exit_code == 0, result.output
+    (asked,) = call.asked
+    assert (asked.settings.family, asked.cast, asked.settings.half, asked.path) == (family, cast, half, path)
+    assert (asked.settings.names == catalogue_problems.QUICK) is ("--quick" in arguments)
+
+
+def test_unknown_set_of_problems_is_answered_with_a_suggestion(call):
+    assert "Did you mean 'cutest'?" in call("solvers", "--problems", "cutes").output
+    assert "Did you mean 'dark'?" in call("solvers", "--theme", "drak").output
+
+
+def test_pictures_of_budgets_and_sizes_are_drawn(call, tmp_path):
+    result = call("solvers", "--data-png", "d.png", "--size-png", "s.png", "--theme", "dark", "--no-progress")
+    assert result.exit_code == 0, result.output
+    for name in ("d.png", "s.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_checked_counts_are_told(call, monkeypatch, tmp_path):
+    made = {"a": counting.Check("a", 3, 3, 0, 0), "b": counting.Check("b", 3, 4, 0, 0)}
+    monkeypatch.setattr(counting, "check_all", lambda *_, **__: made)
+    result = call("solvers", "--check-counts", "--markdown", "m.md", "--no-progress")
+    assert "counts, and true: a\n" in result.output
+    assert "not true: b: 3 + 0 reported, 4 + 0 counted" in (tmp_path / "m.md").read_text()
+
+
+def test_platform_is_that_of_the_processes(call, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    seen = []
+    known = cutest.race_cutest
+    monkeypatch.setattr(
+        cutest, "race_cutest", lambda *a, **k: seen.append(os.environ["JAX_PLATFORMS"]) or known(*a, **k)
+    )
+    call("solvers", "--platform", "TPU", "--no-progress")
+    assert seen == ["tpu"]
+    assert os.environ["JAX_PLATFORMS"] == "cpu"
 
 
 def test_benchmarks_hang_under_the_command_line_of_jopt(call):

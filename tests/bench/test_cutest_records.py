@@ -6,21 +6,21 @@ import math
 
 import pytest
 
-from jopt.bench.cutest_records import Header, Row, append, from_line, read, resume, to_line
+from jopt.bench.cutest_records import FILE, Header, Row, resume
 
 HEADER = Header("float64", 1e-6, 2000, 60.0, "cpu", {"jax": "1"}, "abc")
 
 
 def test_records_survive_the_file(tmp_path):
     path = tmp_path / "rows.jsonl"
-    assert read(path) == ((), ())
+    assert FILE.read(path) == ((), ())
     rows = (
         Row("P", 3, "s", 1.0, 2.0, -math.inf, math.nan, claimed=True, nit=3, run_s=0.25),
         Row("Q", 1, "t", error="crash: x"),
     )
     assert resume(path, HEADER) == ((HEADER,), ())
     for row in rows:
-        append(path, row)
+        FILE.append(path, row)
     headers, found = resume(path, HEADER)
     assert headers == (HEADER,)
     for row, other in zip(rows, found, strict=True):
@@ -33,7 +33,7 @@ def test_records_survive_the_file(tmp_path):
 def test_a_file_of_other_circumstances_is_added_to_only_when_asked(tmp_path):
     path = tmp_path / "rows.jsonl"
     resume(path, HEADER)
-    append(path, Row("P", 3, "s"))
+    FILE.append(path, Row("P", 3, "s"))
     before = path.read_bytes()
     for change, told in (
         ({"commit": "def"}, r"another commit \('abc'\); name another file.*--mixed"),
@@ -61,7 +61,7 @@ def test_a_file_of_other_circumstances_is_added_to_only_when_asked(tmp_path):
 )
 def test_a_file_of_something_else_is_refused_naming_the_line(tmp_path, line):
     path = tmp_path / "rows.jsonl"
-    path.write_text(f"{to_line(HEADER)}\n{line}\n")
+    path.write_text(f"{FILE.to_line(HEADER)}\n{line}\n")
     with pytest.raises(ValueError, match=r"line 2 of .* is no record of a CUTEst benchmark"):
-        read(path)
-    assert from_line(to_line(HEADER)) == HEADER
+        FILE.read(path)
+    assert FILE.from_line(FILE.to_line(HEADER)) == HEADER

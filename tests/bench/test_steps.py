@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suite of optimizer steps: the same work for all, on the trees and with the bytes that it says."""
+
+import jax
+import numpy as np
+import pytest
+
+from jopt.bench import steps
+from jopt.bench.suites import Scope
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("sgd", 3), ("momentum", 5), ("adam", 7), ("amsgrad", 9), ("adadelta", 7), ("lion", 5)]
+)
+def test_least_bytes_count_each_array_of_the_state_twice(name, factor):
+    assert steps.least_bytes(steps.RECIPES[name], 1000, "float32") == factor * 4 * 1000  # Adam: 28 n
+    assert steps.least_bytes(steps.RECIPES[name], 1000, "float64") == factor * 8 * 1000
+
+
+def test_the_tree_is_a_transformer_of_the_size_asked_for():
+    shapes = steps.transformer(16_000_000)
+    leaves = steps._leaves(shapes)
+    assert len(shapes) == 24
+    assert {len(layer) for layer in shapes.values()} == {12}
+    assert sum(int(np.prod(shape)) for shape in leaves) == pytest.approx(16e6, rel=0.02)
+
+
+def test_every_recipe_meets_both_kinds_of_tree():
+    heats = steps.heats(Scope())
+    assert [heat.case for heat in heats] == [
+        f"{name}, {kind} 16M" for name in steps.RECIPES for kind in ("leaf", "tree")
+    ]
+    for heat in heats:
+        name = heat.case.split(",")[0]
+        assert [contender.name for contender in heat.contenders[:2]] == [f"optax {name}", f"jopt {name}"]
+        assert heat.unit == "step"
+    assert {heat.case.split()[-1] for heat in steps.heats(Scope(quick=True))} == {"1M"}
+
+
+@pytest.mark.parametrize("name", steps.RECIPES)
+def test_both_packages_do_the_same_arithmetic(name):
+    recipe = steps.RECIPES[name]
+    shapes = {"a": (3,)}
+    ends = [steps._by_jax(factory, shapes, "float64") for factory in (recipe.optax, recipe.jopt)]
+    for _ in range(3):
+        (one, _), (other, _) = (ready.run() for ready in ends)
+    np.testing.assert_allclose(one["a"], other["a"], rtol=1e-12)
+    assert np.all(one["a"] != 1)
+
+
+# Its NAdam has a momentum that changes, and its Adagrad and Amsgrad keep the small number elsewhere.
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "adamax", "adadelta"])
+def test_torch_does_the_same_arithmetic(name):
+    pytest.importorskip("torch")
+    recipe = steps.RECIPES[name]
+    ours, theirs = steps._by_jax(recipe.optax, (3,), "float64"), steps._by_torch(recipe, (3,), "float64")
+    for _ in range(3):
+        params, (tensor,) = ours.run()[0], theirs.run()
+    rtol = 5e-2 if name == "rmsprop" else 1e-4  # torch keeps the small number outside the root
+    np.testing.assert_allclose(np.asarray(params) - 1, tensor.numpy() - 1, rtol=rtol)
+
+
+def test_parameters_are_in_the_precision_asked_for():
+    run = steps._by_jax(steps.RECIPES["adam"].jopt, {"a": (3,), "b": (2, 2)}, "float32").run
+    params, state = run()
+    assert {x.dtype for x in jax.tree.leaves(params)} == {np.dtype("float32")}
+    assert params["b"].shape == (2, 2)
+    assert jax.tree.structure(run()) == jax.tree.structure((params, state))
