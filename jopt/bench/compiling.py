@@ -2,7 +2,8 @@
 """How long a solve takes to trace and compile, beside value and gradient of its objective.
 
 Each turn traces, lowers and compiles the whole solve of a function that JAX has not seen, with its persistent cache off.
-Nothing is run. `trace_s` and `compile_s` of a row are those of the first turn.
+Nothing is run. `trace_s` and `compile_s` of a row are those of one compilation before the turns; before the first of them
+the base is compiled for nothing, since a process that has compiled nothing yet takes longer.
 
     copies     of the objective in the program
     kernels    operations that the compiled program launches, those in its loops counted once
@@ -15,16 +16,14 @@ of second order the other.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 
 import jopt
 from jopt.bench import rivals
@@ -35,7 +34,7 @@ from jopt.bench.turns import Contender, Heat, Ready, compiled
 from jopt.problems import losses
 from jopt.types import Params
 
-LAYERS, QUICK_LAYERS = 24, 6
+LAYERS, QUICK_LAYERS = 24, 3
 ROUNDS, QUICK_ROUNDS = 5, 2
 """Turns at most: each is a compilation of seconds."""
 
@@ -191,13 +190,15 @@ def kernels(text: str) -> int:
 def _heat(case: str, problem: Problem, makes: dict[str, Make], precision: str) -> Heat:
     x = problem.shapes(precision)
     size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(x))
+    warm_up = functools.cache(lambda: compiled(jax.value_and_grad(problem.fun), x))
     contenders = tuple(
-        Contender(name, functools.partial(_prepared, make, problem, precision)) for name, make in makes.items()
+        Contender(name, functools.partial(_prepared, make, problem, precision, warm_up)) for name, make in makes.items()
     )
     return Heat(case, size, "compilation", contenders)
 
 
-def _prepared(make: Make, problem: Problem, precision: str) -> Ready:
+def _prepared(make: Make, problem: Problem, precision: str, warm_up: Callable[[], Any]) -> Ready:
+    warm_up()
     x = problem.shapes(precision)
     traces = []
 
@@ -211,30 +212,12 @@ def _prepared(make: Make, problem: Problem, precision: str) -> Ready:
         return fun
 
     def run() -> None:
-        with _cache_off():
-            compiled(make(fresh()), x)
+        compiled(make(fresh()), x)
 
-    with _cache_off():
-        made = compiled(make(fresh()), x)
+    made = compiled(make(fresh()), x)
     figures = {"traces": len(traces), "copies": copies(make(marked(problem.fun)), x)}
     ready = made.ready(run, **figures, kernels=kernels(made.program.as_text()))
     return ready._replace(repeats=1)
-
-
-@contextlib.contextmanager
-def _cache_off() -> Iterator[None]:
-    """Switch off the cache of compiled programs that outlives the process, where there is one."""
-    before = jax.config.values["jax_enable_compilation_cache"]
-    if not before or jax.config.values["jax_compilation_cache_dir"] is None:
-        yield
-        return
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # or the setting is not looked at again
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", before)
-        compilation_cache.reset_cache()
 
 
 SUITE = Suite(

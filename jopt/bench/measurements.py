@@ -27,7 +27,7 @@ class Header(NamedTuple):
       suite: name of the suite.
       precision: "float64" or "float32".
       quick: whether with the small sizes of `--quick`.
-      rounds: turns that each contender had.
+      rounds: turns that each contender had; the most, where heats differ.
       device: what JAX says of the device.
       versions: of Python and the packages, by name.
       commit: of jopt, with "+changes" if its files differed from it; None where there is no repository.

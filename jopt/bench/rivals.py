@@ -162,6 +162,14 @@ def usable(package: str) -> bool:
     return True
 
 
+def torch_device() -> str:
+    """Return where torch runs beside JAX: "cpu" or "cuda", as JAX does; empty where it cannot."""
+    backend = jax.default_backend()
+    if backend == "gpu" and importlib.import_module("torch").cuda.is_available():
+        return "cuda"
+    return "cpu" if backend == "cpu" else ""
+
+
 def entrants() -> dict[str, Entrant]:
     """Return all that can take part here: every method of jopt as `jopt-NAME`, then the rivals that are installed."""
     ours = {f"jopt-{name}": by_jopt(factory) for name, factory in METHODS.items()}

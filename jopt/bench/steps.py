@@ -11,8 +11,9 @@ parameter and each floating array of the state is read and written once, the gra
 
     bytes = (2 + 1 + 2 k) n itemsize,        k = arrays like the parameters in jopt's state (28 n for Adam in float32).
 
-torch runs as its documentation advises: `fused=True` where it has that, `foreach=True` elsewhere on CUDA, its own choice
-on a CPU (docs.pytorch.org/docs/stable/optim.html, "Algorithms"). It has no Lion.
+torch runs on the same kind of device, as its documentation advises: `fused=True` where it has that, `foreach=True`
+elsewhere on CUDA, its own choice on a CPU (docs.pytorch.org/docs/stable/optim.html, "Algorithms"). It has no Lion. Nobody
+waits between the steps of a turn, as nobody does in training.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ import optax
 from jopt import optimizers
 from jopt.bench import rivals
 from jopt.bench.suites import Scope, Suite
-from jopt.bench.turns import Contender, Heat, Ready, chained
+from jopt.bench.turns import Absent, Contender, Heat, Ready, chained
 
 RATE = 1e-3
 MOMENTUM = 0.9
-LAYERS = 24
+LAYERS, QUICK_LAYERS = 24, 6
 EXPANSION = 4
 """Width of the perceptron over that of the layer, as is usual."""
 
@@ -80,7 +81,7 @@ RECIPES = {
         {"momentum": MOMENTUM, "nesterov": True},
         fused=True,
     ),
-    "adagrad": Recipe(optimizers.adagrad, optax.adagrad, "Adagrad"),
+    "adagrad": Recipe(optimizers.adagrad, optax.adagrad, "Adagrad", fused=True),
     "rmsprop": Recipe(optimizers.rmsprop, optax.rmsprop, "RMSprop", {"alpha": 0.9}),
     "adam": Recipe(optimizers.adam, optax.adam, "Adam", fused=True),
     "nadam": Recipe(optimizers.nadam, optax.nadam, "NAdam"),
@@ -103,8 +104,10 @@ def heats(scope: Scope) -> tuple[Heat, ...]:
     Args:
       scope: what is asked for.
     """
-    names, sizes = (QUICK_RECIPES, QUICK_SIZES) if scope.quick else (tuple(RECIPES), SIZES)
-    forms = {f"{kind} {word}": make(size) for word, size in sizes.items() for kind, make in FORMS.items()}
+    quick, full = (QUICK_RECIPES, QUICK_SIZES, QUICK_LAYERS), (tuple(RECIPES), SIZES, LAYERS)
+    names, sizes, layers = quick if scope.quick else full
+    makes = {"leaf": leaf, "tree": functools.partial(transformer, layers=layers)}
+    forms = {f"{kind} {word}": make(size) for word, size in sizes.items() for kind, make in makes.items()}
     return tuple(
         _heat(name, f"{name}, {form}", shapes, scope.precision) for name in names for form, shapes in forms.items()
     )
@@ -115,19 +118,15 @@ def leaf(size: int) -> tuple[int, ...]:
     return (size,)
 
 
-def transformer(size: int) -> dict[str, Any]:
-    """Return the shapes of a tree of about so many parameters."""
-    width = max(1, round((size / (LAYERS * (4 + 2 * EXPANSION))) ** 0.5))
+def transformer(size: int, layers: int) -> dict[str, Any]:
+    """Return the shapes of a tree of about so many parameters, in so many layers."""
+    width = max(1, round((size / (layers * (4 + 2 * EXPANSION))) ** 0.5))
     square, vector = (width, width), (width,)
     attention = dict.fromkeys(("query", "key", "value", "out"), square)
     wide = EXPANSION * width
     perceptron = {"up": (width, wide), "up_bias": (wide,), "down": (wide, width), "down_bias": vector}
     norms = dict.fromkeys(("attention_scale", "attention_shift", "perceptron_scale", "perceptron_shift"), vector)
-    return {f"layer_{i}": {**attention, **perceptron, **norms} for i in range(LAYERS)}
-
-
-FORMS = {"leaf": leaf, "tree": transformer}
-"""Functions from a size to a tree of shapes."""
+    return {f"layer_{i}": {**attention, **perceptron, **norms} for i in range(layers)}
 
 
 def least_bytes(recipe: Recipe, size: int, precision: str) -> int:
@@ -178,12 +177,16 @@ def _by_jax(factory: Callable[..., Any], shapes: Any, precision: str) -> Ready:
 
     # A copy of each array of the state: two that share their memory could not both be given away.
     state = jax.tree.map(jnp.copy, method.init(params))
-    return chained(step, (params, state), _full(shapes, GRADIENT, precision))
+    carry, grads = (params, state), _full(shapes, GRADIENT, precision)
+    # JAX remembers how it traced functions of its own: now all find that done, not only those who come later.
+    jax.eval_shape(step, carry, grads)
+    return chained(step, carry, grads)
 
 
 def _by_torch(recipe: Recipe, shapes: Any, precision: str) -> Ready:
-    torch = importlib.import_module("torch")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch, device = importlib.import_module("torch"), rivals.torch_device()
+    if not device:
+        raise Absent
     dtype = getattr(torch, precision)
     params = [torch.ones(shape, dtype=dtype, device=device) for shape in _leaves(shapes)]
     for x in params:
@@ -193,11 +196,22 @@ def _by_torch(recipe: Recipe, shapes: Any, precision: str) -> Ready:
 
     def run() -> Any:
         method.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return params
+        return params if device == "cpu" else cuda
 
-    return Ready(run)
+    cuda = OnCuda(torch)
+    return Ready(run, queued=True)
+
+
+class OnCuda:
+    """Work of torch under way on CUDA, to be waited for as an array of JAX is."""
+
+    def __init__(self, torch: Any) -> None:
+        """Take the package."""
+        self.torch = torch
+
+    def block_until_ready(self) -> None:
+        """Wait for all of it."""
+        self.torch.cuda.synchronize()
 
 
 SUITE = Suite("steps", "Cost of one optimizer step, beside optax and torch.optim.", heats, limited=True)

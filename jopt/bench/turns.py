@@ -3,21 +3,24 @@
 
 A *heat* is a set of contenders that do the same work on one case. Each is compiled ahead of time (`compiled`), which is
 timed apart, and run once, which warms up what a first run starts. Then they take turns, round after round, so that what
-slows the machine down slows all of them, in reversed order every other round, so that none always follows the same
-neighbour. A turn repeats a short program until `LEAST_S` have passed and waits for its results; the figure is the time
-of one unit of work.
+slows the machine down slows all of them. Every other round has the order of the last reversed, every second one begins
+one further, so that each follows each of the others: threads of one that still spin are nobody's burden alone. A turn
+repeats a short program until `LEAST_S` have passed and waits for its results, each run's or, where every run goes on
+from the last as in a training loop, the last run's; the figure is the time of one unit of work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.compilation_cache import compilation_cache
 
 from jopt.bench.measurements import Row
 
@@ -27,8 +30,8 @@ LEAST_S = 0.02
 LONGEST_TEXT = 200
 """Characters kept of what an exception says: compilers write pages."""
 
-COPIED = 16_000_000
-"""Float32 numbers copied to measure the copy rate: far more than a cache holds."""
+COPIED = 64_000_000
+"""Float32 numbers copied to measure the copy rate: 256 MB, several times what the last cache of a GPU holds."""
 
 COPY_ROUNDS = 15
 
@@ -41,13 +44,15 @@ class Ready(NamedTuple):
     """A contender that can run.
 
     Attributes:
-      run: function of nothing that does the work of a turn and returns arrays, which are waited for.
+      run: function of nothing that does the work and returns a tree whose leaves, where they have `block_until_ready`,
+        are waited for.
       trace_s: seconds to trace and lower.
       compile_s: seconds to compile.
       peak_bytes: as in `Row`.
       figures: by name, as in `Row`.
       work: units of work in a run; None means those of the heat.
       repeats: runs that make a turn, for one that needs no run to warm up; None warms up and finds out.
+      queued: whether each run goes on from the last, so that only the last of a turn is waited for.
     """
 
     run: Callable[[], Any]
@@ -57,6 +62,7 @@ class Ready(NamedTuple):
     figures: Mapping[str, Any] = {}
     work: float | None = None
     repeats: int | None = None
+    queued: bool = False
 
 
 class Contender(NamedTuple):
@@ -120,17 +126,21 @@ class Compiled(NamedTuple):
 def compiled(function: Callable[..., Any], *args: Any, donate: Sequence[int] = ()) -> Compiled:
     """Trace, lower and compile a function, and say how long that took.
 
+    The cache of compiled programs that outlives the process is off meanwhile.
+
     Args:
       function: of arrays.
       *args: trees of arrays, or of their descriptions.
       donate: numbers of the arguments whose memory the program may write to.
     """
-    begin = time.perf_counter()
-    # A new function each time: JAX remembers what it has traced.
-    lowered = jax.jit(lambda *args: function(*args), donate_argnums=donate).lower(*args)
-    middle = time.perf_counter()
-    program = lowered.compile()
-    return Compiled(program, middle - begin, time.perf_counter() - middle, _peak_bytes(program))
+    with _cache_off():
+        begin = time.perf_counter()
+        # A new function each time: JAX remembers what it has traced.
+        lowered = jax.jit(lambda *args: function(*args), donate_argnums=donate).lower(*args)
+        middle = time.perf_counter()
+        program = lowered.compile()
+        end = time.perf_counter()
+    return Compiled(program, middle - begin, end - middle, _peak_bytes(program))
 
 
 def chained(function: Callable[..., Any], state: Any, *args: Any) -> Ready:
@@ -145,7 +155,7 @@ def chained(function: Callable[..., Any], state: Any, *args: Any) -> Ready:
         kept[0] = made.program(kept[0], *args)
         return kept[0]
 
-    return made.ready(run)
+    return made.ready(run)._replace(queued=True)
 
 
 def run_heats(suite: str, heats: Iterable[Heat], rounds: int, report: Report | None = None) -> Iterable[Row]:
@@ -168,6 +178,11 @@ def run_heats(suite: str, heats: Iterable[Heat], rounds: int, report: Report | N
         report(total, total, "done")
 
 
+def most_rounds(heat: Heat, rounds: int) -> int:
+    """Return how many turns each contender of a heat has where so many are asked for."""
+    return rounds if heat.rounds is None else min(rounds, heat.rounds)
+
+
 def copy_rate(count: int = COPIED) -> float:
     """Return the bytes a second that a plain copy reads and writes on the device, the median of some.
 
@@ -176,8 +191,8 @@ def copy_rate(count: int = COPIED) -> float:
     """
     # A factor that is not one, so that the copy is not optimised away; the memory of the last run is written to again.
     ready = chained(lambda x: x * jnp.float32(1.0000001), jnp.ones(count, jnp.float32))
-    jax.block_until_ready(ready.run())
-    seconds = sorted(_elapsed(ready.run, 1) for _ in range(COPY_ROUNDS))
+    repeats = _warmed_up(ready)
+    seconds = sorted(_elapsed(ready, repeats) / repeats for _ in range(COPY_ROUNDS))
     return 2 * count * jnp.dtype(jnp.float32).itemsize / seconds[COPY_ROUNDS // 2]
 
 
@@ -211,7 +226,7 @@ def _made_ready(
         tell(i, f"{heat.case}, {contender.name}")
         try:
             made = contender.prepare()
-            repeats[contender.name] = made.repeats or _warmed_up(made.run)
+            repeats[contender.name] = made.repeats or _warmed_up(made)
         except Absent:
             continue
         except Exception as error:  # another package may raise anything; the others still have their turns
@@ -226,10 +241,10 @@ def _turns(
 ) -> dict[str, list[float]]:
     """Return the seconds of one unit of work, one figure a round; who fails moves from `ready` to `errors`."""
     seconds: dict[str, list[float]] = {name: [] for name in ready}
-    for number in range(rounds if heat.rounds is None else min(rounds, heat.rounds)):
-        for name in tuple(ready if number % 2 == 0 else reversed(ready)):
+    for number in range(most_rounds(heat, rounds)):
+        for name in _order(tuple(ready), number):
             try:
-                elapsed = _elapsed(ready[name].run, repeats[name])
+                elapsed = _elapsed(ready[name], repeats[name])
             except Exception as error:  # as above
                 errors[name] = _told(error)
                 del ready[name]
@@ -239,23 +254,47 @@ def _turns(
     return seconds
 
 
+def _order(names: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Return whose turn it is in a round."""
+    first = number // 2 % max(1, len(names))
+    turned = names[first:] + names[:first]
+    return turned if number % 2 == 0 else turned[::-1]
+
+
 def _told(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_TEXT]
 
 
-def _warmed_up(run: Callable[[], Any]) -> int:
+def _warmed_up(ready: Ready) -> int:
     """Run twice, and return how many runs make a turn."""
-    _elapsed(run, 1)
-    return max(1, math.ceil(LEAST_S / max(_elapsed(run, 1), 1e-9)))
+    _elapsed(ready, 1)
+    return max(1, math.ceil(LEAST_S / max(_elapsed(ready, 1), 1e-9)))
 
 
-def _elapsed(run: Callable[[], Any], repeats: int) -> float:
+def _elapsed(ready: Ready, repeats: int) -> float:
     """Return the seconds of some runs until their results are there."""
     begin = time.perf_counter()
-    for _ in range(repeats):
-        result = run()
-        jax.block_until_ready(result)
+    for i in range(repeats):
+        result = ready.run()
+        if not ready.queued or i == repeats - 1:
+            jax.block_until_ready(result)
     return time.perf_counter() - begin
+
+
+@contextlib.contextmanager
+def _cache_off() -> Iterator[None]:
+    """Switch off the cache of compiled programs that outlives the process, where there is one."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    if not before or jax.config.values["jax_compilation_cache_dir"] is None:
+        yield
+        return
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # or the setting is not looked at again
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def _peak_bytes(program: Any) -> int | None:

@@ -42,7 +42,11 @@ from jopt import tree
 from jopt.types import Params, Scalar
 
 # Up to this number of parameters `choose` takes the recursion.
-TWO_LOOP_MOST = 6
+TWO_LOOP_MOST = 12
+
+# Up to this number of entries in a leaf a CPU is faster with one product of s and y with g, y and s, which is one call,
+# than with five sums; of longer ones it first copies five vectors, and then multiplies at a tenth of the speed.
+ONE_PRODUCT_MOST = 10_000
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -104,7 +108,7 @@ def forget(history: History, condition: jax.Array) -> History:
 def choose(params: Params) -> Product:
     """Return the form that suits the parameters, decided at trace time by their size and sharding.
 
-    Measured by `python -m jopt.bench.directions`: on a few parameters the recursion's small buffers win, beyond that the
+    Measured by `jopt bench directions`: on a few parameters the recursion's small buffers win, beyond that the
     passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
     """
     sharded = any(tree.is_sharded(x) for x in jax.tree.leaves(params))
@@ -131,8 +135,10 @@ def recursion(history: History, g: Params) -> Params:
     memory = history.curvatures.shape[0]
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
 
+    newest = jnp.mod(history.stored - 1, memory)
+
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
-        slot = jnp.mod(history.stored - 1 - jnp.asarray(age, jnp.int32), memory)
+        slot = newest - jnp.asarray(age, jnp.int32)  # as for any index, -1 is the last
         rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), history.pairs)
         return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
 
@@ -169,9 +175,11 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     # The old rows and the new pair are combined, and the write comes last: a write that is read again is made twice by
     # XLA, and a read that may come after the write is given a copy of the whole history.
     newest = jnp.sum(jnp.where(replaced, weights, 0), axis=1)
-    direction = _combine(history, jnp.where(replaced, 0, weights), tree.scale(after.gamma, _widened(g)))
-    direction = tree.axpy(newest[0], _only_if(kept, s), tree.axpy(newest[1], _only_if(kept, y), direction))
-    return after._replace(pairs=_write(history, kept, s, y, direction)), tree.cast(direction, g)
+    newest, weights, gamma, kept = _settled(history, (newest, weights, after.gamma, kept))
+    combined = _combine(history, jnp.where(replaced, 0, weights), s)
+    direction = tree.axpy(newest[0], _only_if(kept, s), tree.axpy(newest[1], _only_if(kept, y), combined))
+    direction = tree.axpy(gamma, g, direction)
+    return after._replace(pairs=_write(history, kept, s, y, combined)), tree.cast(direction, g)
 
 
 def fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
@@ -222,36 +230,49 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
         if tree.is_sharded(s):  # a contraction over a dimension known to be spread needs to be told what comes out
             both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
             return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
-        old = jax.lax.platform_dependent(rows, g, y, cpu=_by_columns, default=_at_once)
-        axes = tuple(range(1, s.ndim + 1))
-        new = jnp.tensordot(jnp.stack([s, y]), jnp.stack([g, y, s]), (axes, axes), precision=HIGHEST)
-        return jnp.concatenate([jnp.pad(old, ((0, 0), (0, 1))), new])
+        return jax.lax.platform_dependent(rows, s, y, g, cpu=_by_vectors, default=_by_matrices)
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
-    table = sum(leaves, jnp.zeros((2 * memory + 2, 3), dtype))
+    table = _settled(history, sum(leaves, jnp.zeros((2 * memory + 2, 3), dtype)))
     return table[: 2 * memory, :2].reshape(2, memory, 2), table[2 * memory :]
 
 
-def _by_columns(rows: jax.Array, g: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the inner products of the rows with g and y by two products with one vector, the fastest on a CPU."""
-    return jnp.stack([jnp.tensordot(rows, v, v.ndim, precision=HIGHEST) for v in (g, y)], axis=1)
+def _by_vectors(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
+    """Return the table of one leaf from products of the rows with one vector each, the fastest on a CPU."""
+    old = jnp.stack([jnp.tensordot(rows, v, v.ndim, precision=HIGHEST) for v in (g, y)], axis=1)
+    if s.size <= ONE_PRODUCT_MOST:
+        return _table(old, _contracted(jnp.stack([s, y]), jnp.stack([g, y, s])))
+    s_g, s_y, s_s, y_g, y_y = (jnp.sum(a * b) for a, b in ((s, g), (s, y), (s, s), (y, g), (y, y)))
+    return _table(old, jnp.stack([s_g, s_y, s_s, y_g, y_y, s_y]).reshape(2, 3))
 
 
-def _at_once(rows: jax.Array, g: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the inner products of the rows with g and y by one product, which reads the rows once."""
-    axes = tuple(range(1, rows.ndim)), tuple(range(1, rows.ndim))
-    return jnp.tensordot(rows, jnp.stack([g, y]), axes, precision=HIGHEST)
+def _by_matrices(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
+    """Return the table of one leaf from two products, of which one reads the rows once."""
+    return _table(
+        _contracted(rows, jnp.stack([g, y])),
+        _contracted(jnp.stack([s, y]), jnp.stack([g, y, s])),
+    )
 
 
-def _combine(history: History, weights: jax.Array, offset: Params) -> Params:
-    """Return the offset plus the sum of the stored rows times `weights`, shape (2, m)."""
+def _table(old: jax.Array, new: jax.Array) -> jax.Array:
+    """Return the products of the stored rows, shape (2m, 2), and of the new pair, (2, 3), in one array."""
+    return jnp.concatenate([jnp.pad(old, ((0, 0), (0, 1))), new])
 
-    def leaf(rows: jax.Array, offset: jax.Array) -> jax.Array:
-        rows = rows.reshape(weights.size, *offset.shape).astype(offset.dtype)
-        flat = weights.reshape(-1).astype(offset.dtype)
-        return offset + jnp.tensordot(flat, rows, 1, precision=HIGHEST)
 
-    return jax.tree.map(leaf, history.pairs, offset)
+def _contracted(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return the inner products of k arrays with l others, shape (k, l)."""
+    axes = tuple(range(1, a.ndim))
+    return jnp.tensordot(a, b, (axes, axes), precision=HIGHEST)
+
+
+def _combine(history: History, weights: jax.Array, like: Params) -> Params:
+    """Return the sum of the stored rows times `weights`, shape (2, m), in the dtypes of `like`."""
+
+    def leaf(rows: jax.Array, like: jax.Array) -> jax.Array:
+        rows, flat = rows.reshape(weights.size, *like.shape).astype(like.dtype), weights.reshape(-1).astype(like.dtype)
+        return jnp.tensordot(flat, rows, 1, precision=HIGHEST)
+
+    return jax.tree.map(leaf, history.pairs, like)
 
 
 def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Params) -> Params:
@@ -270,6 +291,12 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
         return jax.lax.dynamic_update_slice_in_dim(rows, row, slot, axis=1)
 
     return jax.tree.map(leaf, history.pairs, s, y, product)
+
+
+def _settled(history: History, a: Any) -> Any:
+    """Return numbers settled where there are leaves enough to read them."""
+    many = len(jax.tree.leaves(history.pairs)) >= tree.MANY_SCALARS
+    return tree.settled(a, history.stored > 0) if many else a
 
 
 def _as_stored(history: History, vector: Params) -> Params:

@@ -26,7 +26,7 @@ import optax
 from jopt import tree, validate
 from jopt.transforms.adaptive import blend, check_decays, check_small, over_root
 from jopt.transforms.checked import transformation
-from jopt.transforms.precision import leafwise, number, one_minus_power
+from jopt.transforms.precision import is_zero, leafwise, number, one_minus_power, times
 from jopt.types import Count, Params, Transformation, Updates
 
 
@@ -75,7 +75,7 @@ def adam_kernel(
 ) -> tuple[Any, ...]:
     """Adam: g gradient, m and v moments; m^ = of_m m' and v^ = of_v v'."""
     m, v = blend(b1, m, g), blend(b2, v, g * g)
-    return over_root(of_m * m, of_v * v, eps, eps_root), m, v
+    return over_root(times(of_m, m), times(of_v, v), eps, eps_root), m, v
 
 
 def nadam_kernel(
@@ -83,7 +83,7 @@ def nadam_kernel(
 ) -> tuple[Any, ...]:
     """Nadam: as Adam with m^ = of_m m' + of_g g."""
     m, v = blend(b1, m, g), blend(b2, v, g * g)
-    return over_root(of_m * m + of_g * g, of_v * v, eps, eps_root), m, v
+    return over_root(of_m * m + of_g * g, times(of_v, v), eps, eps_root), m, v
 
 
 def amsgrad_kernel(
@@ -94,8 +94,8 @@ def amsgrad_kernel(
     m^ = of_m m' and v^ = of_v v'.
     """
     m, v = blend(b1, m, g), blend(b2, v, g * g)
-    top = jnp.maximum(top, of_v * v)
-    return over_root(of_m * m, top, eps, eps_root), m, v, top
+    top = jnp.maximum(top, times(of_v, v))
+    return over_root(times(of_m, m), top, eps, eps_root), m, v, top
 
 
 def lp_kernel(
@@ -116,8 +116,15 @@ def adamax_kernel(g: Any, m: Any, r: Any, *, b1: Any, b2: Any, of_m: Any, eps: A
 
 
 def lion_kernel(g: Any, m: Any, *, b1: Any, b2: Any) -> tuple[Any, ...]:
-    """Lion: g gradient, m moment."""
-    return jnp.sign(blend(b1, m, g)), blend(b2, m, g)
+    """Lion: g gradient, m moment.
+
+    b2 (b1 m + (1 - b1) g) = b1 m' + (b2 - b1) g, which for 0 < b1 <= b2 has the sign of the mean and loses no digits.
+    Read from m' the update leaves m to be overwritten; read from m, a compiler copies m first.
+    """
+    after = blend(b2, m, g)
+    if isinstance(b1, float) and isinstance(b2, float) and 0.0 < b1 <= b2:
+        return jnp.sign(b1 * after + (b2 - b1) * g), after
+    return jnp.sign(blend(b1, m, g)), after
 
 
 def p_norm(a: jax.Array, b: jax.Array, p: float) -> jax.Array:
@@ -309,17 +316,22 @@ def scale_by_lp_adam(
     check_small(name, eps=eps)
     mu_dtype, nu_dtype = _dtypes(name, mu_dtype, nu_dtype)
 
-    def kernel(g: Any, m: Any, r: Any, **settings: Any) -> tuple[Any, ...]:
-        return lp_kernel(g, m, r, p=p, **settings)
-
     def update(updates: Updates, state: ScaleByAdamState, params: Params = None, **extra: Any) -> Any:
         del params, extra
         t = optax.safe_increment(state.count)
         dtype = tree.scalar_dtype((updates, state.mu, state.nu))
         of_g = one_minus_power(b2, p, dtype) ** (1.0 / p)
         of_r = one_minus_power(b2, p * jnp.asarray(t).astype(dtype), dtype) ** (-1.0 / p)
-        settings = {"b1": b1, "b2": b2, "of_m": _correction(b1, t, dtype), "of_g": of_g, "of_r": of_r, "eps": eps}
-        u, mu, nu = leafwise(name, kernel, updates, state.mu, state.nu, **settings)
+        settings = {
+            "p": p,
+            "b1": b1,
+            "b2": b2,
+            "of_m": _correction(b1, t, dtype),
+            "of_g": of_g,
+            "of_r": of_r,
+            "eps": eps,
+        }
+        u, mu, nu = leafwise(name, lp_kernel, updates, state.mu, state.nu, **settings)
         return u, ScaleByAdamState(t, mu, nu)
 
     return Transformation(_init(mu_dtype, nu_dtype), update)
@@ -426,7 +438,7 @@ def _correction(decay: Any, t: Any, dtype: Any, asked: bool = True) -> Any:
 
 def _quotient(numerator: jax.Array, denominator: jax.Array, eps: Any) -> jax.Array:
     """Return the quotient, with 0/0 = 0 where `eps`, a part of the denominator, is the number 0."""
-    if not (isinstance(eps, float) and eps == 0.0):
+    if not is_zero(eps):
         return numerator / denominator
     zero = denominator == 0.0
     return jnp.where(zero, 0.0, numerator / jnp.where(zero, 1.0, denominator))

@@ -29,7 +29,7 @@ import optax
 
 from jopt import tree, validate
 from jopt.transforms.checked import transformation
-from jopt.transforms.precision import filled, leafwise, number, one_minus_power
+from jopt.transforms.precision import filled, is_zero, leafwise, number, one_minus_power, times
 from jopt.types import Count, Params, Transformation, Updates
 
 
@@ -83,7 +83,7 @@ class ScaleByAdadeltaState(NamedTuple):
 
 def blend(decay: Any, old: jax.Array, new: jax.Array) -> jax.Array:
     """Return the exponential average decay old + (1 - decay) new."""
-    return decay * old + (1.0 - decay) * new
+    return new if is_zero(decay) else decay * old + (1.0 - decay) * new
 
 
 def over_root(numerator: jax.Array, square: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
@@ -91,9 +91,9 @@ def over_root(numerator: jax.Array, square: jax.Array, eps: Any, eps_root: Any) 
 
     0/0 is 0 where both small numbers are the number 0.
     """
-    if not _is_zero(eps):
-        return numerator / (jnp.sqrt(square + eps_root) + eps)
-    if not _is_zero(eps_root):
+    if not is_zero(eps):
+        return numerator / (jnp.sqrt(square if is_zero(eps_root) else square + eps_root) + eps)
+    if not is_zero(eps_root):
         return numerator * jax.lax.rsqrt(square + eps_root)
     # The inner where keeps the branch not taken finite, so that its derivative is 0 as well. A NaN is not zero.
     zero = square == 0.0
@@ -109,7 +109,7 @@ def rss_kernel(g: Any, s: Any, *, eps: Any, eps_root: Any) -> tuple[Any, ...]:
 def rms_kernel(g: Any, v: Any, *, decay: Any, weight: Any, eps: Any, eps_root: Any) -> tuple[Any, ...]:
     """RMSProp: g gradient, v second moment, weight = v^ / v'."""
     v = blend(decay, v, g * g)
-    return over_root(g, weight * v, eps, eps_root), v
+    return over_root(g, times(weight, v), eps, eps_root), v
 
 
 def stddev_kernel(
@@ -120,16 +120,25 @@ def stddev_kernel(
     gain k, spread w and weight 1 / c' are those of `scale_by_stddev`.
     """
     mean = mean + gain * (g - mean)
-    s = decay * s + spread * jnp.square(g - mean)
-    return over_root(g, weight * s, eps, eps_root), mean, s
+    s = decay * s + spread * jax.lax.square(g - mean)
+    return over_root(g, times(weight, s), eps, eps_root), mean, s
 
 
 def adadelta_kernel(g: Any, v: Any, d: Any, *, rho: Any, eps: Any) -> tuple[Any, ...]:
-    """Adadelta: g gradient, v second moment of gradients, d second moment of updates."""
-    v = blend(rho, v, g * g)
-    # One quotient serves both results, so that a compiler keeps one intermediate array instead of two roots.
-    ratio = (d + eps) / (v + eps)
-    return jnp.sqrt(ratio) * g, v, blend(rho, d, ratio * (g * g))
+    """Adadelta: g gradient, v second moment of gradients, d second moment of updates.
+
+    Where rho > 0 the update is written in D', from which D + eps = (D' + rho eps) (v' + eps) / (rho (v' + eps) +
+    (1 - rho) g^2): all terms are positive. So nothing reads D after D' is there, and D' can take the place of D. In D,
+    a compiler keeps the quotient, or a copy of D, in an array of its own.
+    """
+    square = g * g
+    v = blend(rho, v, square)
+    after = blend(rho, d, (d + eps) * square / (v + eps))
+    if is_zero(rho):
+        return jnp.sqrt((d + eps) / (v + eps)) * g, v, after
+    tiny = float(jnp.finfo(v.dtype).tiny)  # for a rho of 0 that is not known to be 0: there D' = 0 where g = 0
+    below = rho * (v + eps) + ((1.0 - rho) * square + tiny)
+    return g * jnp.sqrt(after + rho * eps) * jax.lax.rsqrt(below), v, after
 
 
 @transformation
@@ -355,8 +364,3 @@ def check_small(function: str, **smalls: Any) -> None:
     """Check that every small number is finite and >= 0."""
     for argument, value in smalls.items():
         validate.number(function, argument, value, low=0.0, high_open=True)
-
-
-def _is_zero(value: Any) -> bool:
-    """Whether a setting is known to be 0; a traced one is not."""
-    return isinstance(value, float) and value == 0.0

@@ -26,6 +26,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jopt import tree, validate
 from jopt.types import Params, ScalarOrSchedule, Updates
@@ -63,14 +64,34 @@ def leafwise(
     for moment in moments:
         tree.check_like(function, "updates", updates, "the state", moment)
 
+    arrays = {name: value for name, value in settings.items() if isinstance(value, jax.Array)}
+    known = tuple((name, float(value)) for name, value in settings.items() if name not in arrays)
+
     def leaf(*given: Any) -> tuple[jax.Array, ...]:
-        g, *stored = map(jnp.asarray, given)
-        dtype = functools.reduce(tree.common_dtype, (x.dtype for x in stored), tree.wide(g.dtype))
-        numbers = {name: number(value, dtype) for name, value in settings.items()}
-        results = kernel(*(x.astype(dtype) for x in (g, *stored)), **numbers)
-        return tuple(y.astype(x.dtype) for y, x in zip(results, (g, *stored), strict=True))
+        traced = any(isinstance(x, Tracer) for x in (*given, *arrays.values()))
+        return (_traced_once if traced else _entrywise)(kernel, known, arrays, *given)
 
     return tree.map_unzip(leaf, 1 + len(moments), updates, *moments)
+
+
+def _entrywise(
+    kernel: Callable[..., tuple[Any, ...]],
+    known: tuple[tuple[str, float], ...],
+    arrays: dict[str, jax.Array],
+    *given: Any,
+) -> tuple[jax.Array, ...]:
+    """Return the results of the kernel on one leaf of the gradients and of each moment."""
+    leaves = [jnp.asarray(x) for x in given]
+    g, *stored = (x.dtype for x in leaves)
+    dtype = functools.reduce(tree.common_dtype, stored, tree.wide(g))
+    numbers = {**dict(known), **{name: number(value, dtype) for name, value in arrays.items()}}
+    results = kernel(*(x.astype(dtype) for x in leaves), **numbers)
+    return tuple(y.astype(x.dtype) for y, x in zip(results, leaves, strict=True))
+
+
+# Leaves of the same shape share what was traced for the first; inlined, the program is the one without this. It halves
+# the time in which a step of many leaves is traced.
+_traced_once = jax.jit(_entrywise, static_argnums=(0, 1), inline=True)
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -79,6 +100,16 @@ def number(value: Any, dtype: Any) -> Any:
     An array is cast, any other number becomes a Python float.
     """
     return value.astype(dtype) if isinstance(value, jax.Array) else float(value)
+
+
+def is_zero(value: Any) -> bool:
+    """Return whether a setting is known to be 0 while a program is traced; an array is not."""
+    return not isinstance(value, jax.Array) and not callable(value) and float(value) == 0.0
+
+
+def times(factor: Any, x: jax.Array) -> jax.Array:
+    """Return factor x, and x itself where the factor is known to be 1."""
+    return x if isinstance(factor, float) and factor == 1.0 else factor * x
 
 
 def at_step(function: str, argument: str, setting: ScalarOrSchedule, count: Any, dtype: Any = None) -> jax.Array:

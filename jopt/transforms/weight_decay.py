@@ -22,7 +22,7 @@ import optax
 
 from jopt import tree, validate
 from jopt.transforms.checked import transformation
-from jopt.transforms.precision import at_step
+from jopt.transforms.precision import at_step, is_zero
 from jopt.types import Count, Params, ScalarOrSchedule, Transformation, Updates
 
 Mask = Any
@@ -83,9 +83,11 @@ def add_decayed_weights(
     def update(updates: Updates, state: AddDecayedWeightsState, params: Params = None, **extra: Any) -> Any:
         del extra
         validate.given("add_decayed_weights", "params", params, hint="Call update(updates, state, params).")
+        chosen, after = _mask_of(mask, params), AddDecayedWeightsState(optax.safe_increment(state.count))
+        if is_zero(weight_decay):
+            return updates, after
         w = at_step("add_decayed_weights", "weight_decay", weight_decay, state.count)
-        decayed = decay_leaves(w, _mask_of(mask, params), params, updates)
-        return decayed, AddDecayedWeightsState(optax.safe_increment(state.count))
+        return decay_leaves(w, chosen, params, updates), after
 
     return Transformation(init, update)
 

@@ -49,7 +49,7 @@ def test_kernels_of_a_program_that_does_one_thing_are_few():
 
 
 def small(make):
-    return compiling._prepared(make, compiling.rosenbrock(), "float64")
+    return compiling._prepared(make, compiling.rosenbrock(), "float64", lambda: None)
 
 
 def test_every_turn_traces_and_compiles_anew(monkeypatch):
@@ -71,6 +71,18 @@ def test_every_turn_traces_and_compiles_anew(monkeypatch):
     assert len({id(fun) for fun in seen}) == len(seen)
 
 
+def test_the_base_is_compiled_for_nothing_before_the_first_and_then_no_more(monkeypatch):
+    problem = compiling.rosenbrock()
+    heat = compiling._heat("case", problem, {"a": jax.value_and_grad, "b": jax.value_and_grad}, "float64")
+    made, own = [], compiling.compiled
+    monkeypatch.setattr(compiling, "compiled", lambda *args: made.append(args) or own(*args))
+    lengths = []
+    for contender in heat.contenders:
+        contender.prepare()
+        lengths.append(len(made))
+    assert lengths == [2, 3]
+
+
 def test_copies_are_those_of_the_solver():
     assert small(lambda fun: lambda x: (fun(x), jax.value_and_grad(fun)(x))).figures["copies"] == 2
     adam = small(compiling.OURS["jopt adam"])
@@ -80,30 +92,6 @@ def test_copies_are_those_of_the_solver():
 
 def test_the_product_counts_as_one_linearisation():
     assert small(compiling.OURS["jax value_and_grad, hvp"]).figures["copies"] == 1
-
-
-def test_what_is_compiled_is_not_read_from_a_cache_nor_written_to_one(tmp_path):
-    names = (
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    )
-    before = {name: jax.config.values[name] for name in names}
-    try:
-        for name, value in zip(names, (str(tmp_path), 0.0, -1), strict=True):
-            jax.config.update(name, value)
-        compiling.compilation_cache.reset_cache()
-        small(jax.value_and_grad)
-        with compiling._cache_off():
-            jax.jit(lambda x: x * 7).lower(np.ones(3)).compile()
-        assert list(tmp_path.iterdir()) == []
-        assert jax.config.values["jax_enable_compilation_cache"]
-        jax.jit(lambda x: x * 11).lower(np.ones(3)).compile()
-        assert list(tmp_path.iterdir()) != []
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        compiling.compilation_cache.reset_cache()
 
 
 @pytest.mark.parametrize("problem", [compiling.network(2), compiling.logistic(), compiling.rosenbrock()])

@@ -59,7 +59,7 @@ def test_compilation_is_compared_as_a_whole():
 @pytest.mark.parametrize(("rate", "least", "limit"), [(200.0, 100, 0.25), (None, 100, math.nan), (200.0, 0, math.nan)])
 def test_limit_is_the_time_of_a_copy_of_the_least_bytes_over_the_time(rate, least, limit):
     (found,) = summaries([row("a", (1.0, 2.0, 3.0), least_bytes=least)], copy_rate=rate)
-    assert found.limit == limit or math.isnan(found.limit) == math.isnan(limit)
+    assert found.limit == pytest.approx(limit, nan_ok=True)
 
 
 def test_rows_and_headers_survive_the_file(tmp_path):

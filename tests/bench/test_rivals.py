@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who takes part in the CUTEst benchmark, and that they are counted truly; the variants of the ablation."""
 
+import sys
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +62,17 @@ def test_solvers_answer_in_their_own_words(name):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("backend", "cuda", "expected"),
+    [("cpu", True, "cpu"), ("cpu", False, "cpu"), ("gpu", True, "cuda"), ("gpu", False, ""), ("tpu", True, "")],
+)
+def test_torch_runs_where_jax_does_or_nowhere(monkeypatch, backend, cuda, expected):
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: cuda))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(rivals.jax, "default_backend", lambda: backend)
+    assert rivals.torch_device() == expected
+
+
 def test_torch_keeps_the_precision_and_ends_by_the_gradient_alone():
     pytest.importorskip("torch")
     x0 = jnp.array(START, jnp.float32)

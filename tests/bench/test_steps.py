@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The suite of optimizer steps: the same work for all, on the trees and with the bytes that it says."""
 
+import inspect
+import types
+
 import jax
 import numpy as np
 import pytest
 
-from jopt.bench import steps
+from jopt.bench import steps, turns
 from jopt.bench.suites import Scope
 
 
@@ -18,7 +21,7 @@ def test_least_bytes_count_each_array_of_the_state_twice(name, factor):
 
 
 def test_the_tree_is_a_transformer_of_the_size_asked_for():
-    shapes = steps.transformer(16_000_000)
+    shapes = steps.transformer(16_000_000, steps.LAYERS)
     leaves = steps._leaves(shapes)
     assert len(shapes) == 24
     assert {len(layer) for layer in shapes.values()} == {12}
@@ -34,7 +37,11 @@ def test_every_recipe_meets_both_kinds_of_tree():
         name = heat.case.split(",")[0]
         assert [contender.name for contender in heat.contenders[:2]] == [f"optax {name}", f"jopt {name}"]
         assert heat.unit == "step"
-    assert {heat.case.split()[-1] for heat in steps.heats(Scope(quick=True))} == {"1M"}
+    quick = steps.heats(Scope(quick=True))
+    assert [heat.case for heat in quick] == [
+        f"{name}, {kind} 1M" for name in steps.QUICK_RECIPES for kind in ("leaf", "tree")
+    ]
+    assert all(heat.size == pytest.approx(1e6, rel=0.05) for heat in quick)
 
 
 @pytest.mark.parametrize("name", steps.RECIPES)
@@ -58,6 +65,27 @@ def test_torch_does_the_same_arithmetic(name):
         params, (tensor,) = ours.run()[0], theirs.run()
     rtol = 5e-2 if name == "rmsprop" else 1e-4  # torch keeps the small number outside the root
     np.testing.assert_allclose(np.asarray(params) - 1, tensor.numpy() - 1, rtol=rtol)
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in steps.RECIPES.items() if recipe.torch])
+def test_torch_is_fused_wherever_it_can_be(name):
+    torch = pytest.importorskip("torch")
+    recipe = steps.RECIPES[name]
+    assert recipe.fused == ("fused" in inspect.signature(getattr(torch.optim, recipe.torch)).parameters)
+
+
+def test_torch_on_cuda_is_waited_for():
+    waited = []
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(synchronize=lambda: waited.append(1)))
+    jax.block_until_ready(steps.OnCuda(torch))
+    assert waited == [1]
+
+
+def test_torch_has_no_place_beside_another_device(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(steps.rivals, "torch_device", lambda: "")
+    with pytest.raises(turns.Absent):
+        steps._by_torch(steps.RECIPES["sgd"], (3,), "float32")
 
 
 def test_parameters_are_in_the_precision_asked_for():

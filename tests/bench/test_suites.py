@@ -86,6 +86,14 @@ def test_a_run_is_recorded_line_by_line(tmp_path):
     assert header.device == f"cpu x {jax.device_count()}"
 
 
+def test_the_header_tells_the_rounds_that_were_run():
+    few = FAKE._replace(heats=lambda scope: tuple(heat._replace(rounds=2) for heat in fake_heats(scope)))
+    measured = run_suite(few, Scope(rounds=5))
+    assert measured.header.rounds == 2
+    assert {len(row.seconds) for row in measured.rows} == {2}
+    assert run_suite(few, Scope(rounds=1)).header.rounds == 1
+
+
 def test_without_a_file_nothing_is_kept_and_only_limited_suites_measure_the_copy():
     assert run_suite(FAKE._replace(limited=False), Scope(rounds=1)).header.copy_rate is None
 

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from jopt.bench import training
+from jopt.bench import training, turns
 from jopt.bench.suites import Scope
 from jopt.problems import losses
 
@@ -36,6 +36,13 @@ def test_torch_reaches_about_the_same_loss():
     ours = training._by_jax(recipe, recipe.jopt, WIDTH, 2, "float64")
     theirs = training._by_torch(recipe, WIDTH, 2, "float64")
     assert theirs.figures["loss"] == pytest.approx(ours.figures["loss"], rel=0.1)  # the order of the rows differs
+
+
+def test_torch_has_no_place_beside_another_device(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(training.rivals, "torch_device", lambda: "")
+    with pytest.raises(turns.Absent):
+        training._by_torch(training.RECIPES["adam"], WIDTH, 1, "float32")
 
 
 def test_torch_begins_with_the_same_network():

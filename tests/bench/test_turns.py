@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine of the benchmarks: whose turn it is, what a failure leaves, what is counted. No times are asserted."""
 
+import collections
 import functools
+import itertools
 import math
 import weakref
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jopt.bench import turns
@@ -41,11 +44,44 @@ def fake(name, log, clock, ticks, **figures):
     return Contender(name, lambda: Ready(run, 0.5, 0.25, 7, figures), least_bytes=11)
 
 
-def test_turns_alternate_in_reversed_order_every_other_round(clock):
+def test_turns_go_back_and_forth_and_begin_with_each_in_turn(clock):
     log = []
     heat = Heat("case", 3, "step", tuple(fake(name, log, clock, [1.0]) for name in "abc"))
-    list(run_heats("suite", [heat], rounds=3))
-    assert "".join(log) == "aabbcc" + "abc" + "cba" + "abc"  # two runs warm up
+    list(run_heats("suite", [heat], rounds=7))
+    rounds = "abc" + "cba" + "bca" + "acb" + "cab" + "bac" + "abc"
+    assert "".join(log) == "aabbcc" + rounds  # two runs warm up
+
+
+def test_each_follows_each_of_the_others_about_as_often():
+    order = [name for number in range(6) for name in turns._order(("a", "b", "c"), number)]
+    pairs = collections.Counter(itertools.pairwise(order))
+    others = [pairs[one, other] for one, other in itertools.permutations("abc", 2)]
+    assert max(others) - min(others) <= 1
+
+
+class Result:
+    """Stands for an array, which can be waited for."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def block_until_ready(self):
+        self.log.append("waited")
+
+
+@pytest.mark.parametrize(
+    ("queued", "expected"), [(False, ["run", "waited"] * 3), (True, ["run"] * 3 + ["waited"])], ids=["each", "queued"]
+)
+def test_results_are_waited_for_before_the_clock_is_read(monkeypatch, queued, expected):
+    log = []
+
+    def run():
+        log.append("run")
+        return [Result(log)]
+
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: log.append("clock") or 0.0)
+    turns._elapsed(Ready(run, queued=queued), 3)
+    assert log == ["clock", *expected, "clock"]
 
 
 def test_a_short_run_is_repeated_and_the_figure_is_that_of_one_unit(clock):
@@ -138,8 +174,12 @@ def test_compiled_tells_what_the_compiler_plans():
 
 
 def test_a_chained_contender_goes_on_from_where_it_stopped():
-    ready = turns.chained(lambda state, by: state + by, jnp.zeros(2), jnp.ones(2))
+    start, by = jnp.zeros(2), jnp.ones(2)
+    ready = turns.chained(lambda state, by: state + by, start, by)
     assert [float(ready.run()[0]) for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert ready.queued
+    assert start.is_deleted()  # its memory was given to the first run
+    assert not by.is_deleted()
 
 
 def test_compiled_anew_each_time():
@@ -154,15 +194,37 @@ def test_compiled_anew_each_time():
     assert len(traced) == 2
 
 
+def test_what_is_compiled_is_not_read_from_a_cache_nor_written_to_one(tmp_path):
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    )
+    before = {name: jax.config.values[name] for name in names}
+    try:
+        for name, value in zip(names, (str(tmp_path), 0.0, -1), strict=True):
+            jax.config.update(name, value)
+        turns.compilation_cache.reset_cache()
+        turns.compiled(lambda x: x * 7, jax.ShapeDtypeStruct((3,), "float32"))
+        assert list(tmp_path.iterdir()) == []
+        assert jax.config.values["jax_enable_compilation_cache"]
+        jax.jit(lambda x: x * 11).lower(np.ones(3)).compile()
+        assert list(tmp_path.iterdir()) != []
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        turns.compilation_cache.reset_cache()
+
+
 def test_copy_rate_counts_what_is_read_and_what_is_written(clock, monkeypatch):
     def chained(*_):
         def run():
-            clock.now += 0.5
+            clock.now += turns.LEAST_S / 2
 
         return Ready(run)
 
     monkeypatch.setattr(turns, "chained", chained)
-    assert turns.copy_rate(100) == 2 * 400 / 0.5
+    assert turns.copy_rate(100) == pytest.approx(2 * 400 / (turns.LEAST_S / 2))
     assert math.isfinite(turns.copy_rate(1))
 
 

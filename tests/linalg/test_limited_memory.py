@@ -503,6 +503,27 @@ def test_a_loop_updates_the_history_in_place(form, n):
     assert not re.findall(rf"= {history} copy\(", text)
 
 
+@pytest.mark.parametrize("most", [0, N])
+@pytest.mark.parametrize("table", [limited_memory._by_vectors, limited_memory._by_matrices])
+def test_the_table_of_a_leaf_holds_every_inner_product(table, most, monkeypatch):
+    monkeypatch.setattr(limited_memory, "ONE_PRODUCT_MOST", most)
+    s, y, g = stacked("random, condition 10", jnp.float64)
+    rows, s, y, g = np.concatenate([s[:4], y[:4]]), s[4], y[4], g[4]
+    got = table(*map(jnp.asarray, (rows, s, y, g)))
+    np.testing.assert_allclose(got[:-2, :2], np.stack([rows @ g, rows @ y], axis=1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(got[:-2, 2], 0)
+    np.testing.assert_allclose(got[-2:], [[s @ g, s @ y, s @ s], [y @ g, y @ y, y @ s]], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_of_long_vectors_no_matrices_are_made(longer):
+    x = jax.ShapeDtypeStruct((limited_memory.ONE_PRODUCT_MOST + longer,), jnp.float32)
+    rows = jax.ShapeDtypeStruct((2 * MEMORY, *x.shape), jnp.float32)
+    program = jax.make_jaxpr(limited_memory._by_vectors)(rows, x, x, x)
+    shapes = [v.aval.shape for e in program.eqns for v in e.outvars]
+    assert ((3, *x.shape) in shapes) is (longer == 0)
+
+
 @every_form
 def test_a_batch_is_a_loop_over_its_lanes(form):
     lanes = [stacked(kind, jnp.float64) for kind in ("random, condition 10", "collinear, condition 1e6")]
