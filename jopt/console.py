@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import jax
 
 PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 """What `--platform` is likely to mean; JAX takes the names of its plugins, too."""
+
+STANDARD_OUTPUT = Path("-")
+"""What stands for it where a file is asked for."""
 
 Report = Callable[[int, int, str], None]
 """Called as `(done, in all, what begins)`."""
@@ -67,10 +71,13 @@ def check_output(option: str, path: Path | None, endings: tuple[str, ...] = ()) 
       endings: such as ".png", one of which the name must have; none means any.
 
     Raises:
-      ValueError: if it has another ending, is a directory, or cannot be written.
+      ValueError: if it has another ending, is a directory or "-", or cannot be written.
     """
     if path is None:
         return
+    if path == STANDARD_OUTPUT:
+        msg = f"--{option} must name a file, got '-': it cannot go to standard output."
+        raise ValueError(msg)
     if endings and path.suffix.lower() not in endings:
         msg = f"--{option} must name a file that ends in {' or '.join(endings)}, got {str(path)!r}."
         raise ValueError(msg)
@@ -96,7 +103,10 @@ def write(path: Path, writer: Callable[[Path], Any], out: Any) -> int:
 
 
 def write_text(path: Path, text: str, out: Any) -> int:
-    """Write a text as `write` does."""
+    """Write a text as `write` does, or print it where the path is that of standard output."""
+    if path == STANDARD_OUTPUT:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return 0
     return write(path, lambda path: path.write_text(text, encoding="utf-8"), out)
 
 
@@ -193,20 +203,60 @@ def start_device(platform: str = "") -> int:
     """
     try:
         if platform:
-            jax.config.update("jax_platforms", platform.lower())
+            jax.config.update("jax_platforms", jax_platforms(platform))
         devices = jax.devices()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0].partition(" (set ")[0]
-        if not platform:
-            return complain(f"JAX has no device to run on: {reason}")
-        return complain(f"JAX has no platform {platform!r} to run on here{_meant(platform)}: {reason}")
-    if platform and platform.lower() not in {devices[0].platform, *_aliases(devices[0].platform)}:
-        return complain(f"JAX runs on {devices[0].platform} already, --platform {platform} comes too late.")
-    return 0
+        return complain_of_platform(platform, str(error))
+    return lacks_platform(platform, devices[0].platform)
+
+
+def complain_of_platform(platform: str, why: str) -> int:
+    """Say in one line that JAX could not start, and return the exit code 1.
+
+    Args:
+      platform: that was asked for; empty means any.
+      why: what JAX says, whose first line is told without its advice.
+    """
+    reason = why.strip().splitlines()[0].partition(" (set ")[0].removeprefix("RuntimeError: ")
+    if not platform:
+        return complain(f"JAX has no device to run on: {reason}")
+    return complain(f"JAX has no platform {platform!r} to run on here{_meant(platform)}: {reason}")
+
+
+def jax_platforms(platform: str) -> str:
+    """Return what JAX is to be told, as its option or as the variable JAX_PLATFORMS, to run on a platform.
+
+    JAX takes "gpu" for every vendor's at once and fails unless all are there, so the installed plugin decides between
+    them. The CPU comes second: without it, callbacks to the host fail on an accelerator.
+
+    Args:
+      platform: such as "cpu", "gpu" or "cuda".
+
+    Example:
+      >>> jax_platforms("CPU"), jax_platforms("tpu")
+      ('cpu', 'tpu,cpu')
+    """
+    name = platform.lower()
+    if name == "gpu":
+        plugins = metadata.entry_points(group="jax_plugins")
+        name = "rocm" if any("rocm" in plugin.name for plugin in plugins) else "cuda"
+    return name if name == "cpu" else f"{name},cpu"
+
+
+def lacks_platform(platform: str, there: str) -> int:
+    """Say in one line that JAX does not run on a platform, if so; return the exit code.
+
+    Args:
+      platform: that is asked for; empty means any.
+      there: that of the device that JAX runs on, as it calls it.
+    """
+    if not platform or platform.lower() in {there, *_aliases(there)}:
+        return 0
+    return complain(f"JAX has no platform {platform!r} to run on here, or was told too late: it runs on {there!r}.")
 
 
 def _aliases(platform: str) -> tuple[str, ...]:
-    return ("cuda", "rocm") if platform == "gpu" else ()
+    return {"gpu": ("cuda", "rocm"), "cuda": ("gpu",), "rocm": ("gpu",)}.get(platform, ())
 
 
 def _meant(platform: str) -> str:

@@ -302,6 +302,13 @@ def test_race_in_the_plane_prints_a_table_and_writes_pictures_and_figures(plane,
     assert planar_records.from_json((tmp_path / "b.json").read_text()).runs[1].method == "lbfgs"
 
 
+def test_figures_on_standard_output_leave_it_to_machines(plane, tmp_path):
+    result = plane("race", "beale", "--json", "-")
+    assert planar_records.from_json(result.stdout).runs[1].method == "lbfgs"
+    assert "CONVERGED" in result.stderr
+    assert not (tmp_path / "-").exists()
+
+
 def test_options_reach_the_race_in_the_plane(plane, monkeypatch):
     drawn = []
     monkeypatch.setattr(viz, "trajectories", lambda _, **look: drawn.append(look) or viz.trajectories)

@@ -2,6 +2,7 @@
 """What the commands share: words, complaints, files, the device."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -58,7 +59,49 @@ def test_a_device_is_started_once(monkeypatch, capsys):
     assert console.start_device("cpu") == 0
     assert console.start_device("CPU") == 0
     assert console.start_device("tpu") == 1
-    assert capsys.readouterr().err == "jopt: JAX runs on cpu already, --platform tpu comes too late.\n"
+    told = "jopt: JAX has no platform 'tpu' to run on here, or was told too late: it runs on 'cpu'.\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("platform", "plugins", "told"),
+    [
+        ("cpu", [], "cpu"),
+        ("TPU", [], "tpu,cpu"),
+        ("gpu", [], "cuda,cpu"),
+        ("gpu", ["xla_cuda13"], "cuda,cpu"),
+        ("GPU", ["rocm7"], "rocm,cpu"),  # JAX would take "gpu" for the platforms of all vendors, and fail
+        ("cuda", ["rocm7"], "cuda,cpu"),
+    ],
+)
+def test_what_jax_is_told_is_one_vendor_and_the_cpu_for_callbacks(monkeypatch, platform, plugins, told):
+    found = [SimpleNamespace(name=name) for name in plugins]
+    monkeypatch.setattr(console.metadata, "entry_points", lambda *, group: found * (group == "jax_plugins"))
+    assert console.jax_platforms(platform) == told
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "code"),
+    [
+        ("", "cpu", 0),
+        ("gpu", "gpu", 0),
+        ("cuda", "gpu", 0),
+        ("gpu", "rocm", 0),
+        ("tpu", "tpu", 0),
+        ("gpu", "cpu", 1),
+        ("cpu", "gpu", 1),
+    ],
+)
+def test_a_device_has_the_platform_that_was_asked_for(asked, there, code):
+    assert console.lacks_platform(asked, there) == code
+
+
+def test_a_text_goes_to_a_file_or_to_standard_output(capsys):
+    assert console.write_text(console.STANDARD_OUTPUT, "text", None) == 0
+    assert console.write_text(console.STANDARD_OUTPUT, "line\n", None) == 0
+    assert capsys.readouterr().out == "text\nline\n"
+    with pytest.raises(ValueError, match="--markdown must name a file, got '-'"):
+        console.check_output("markdown", console.STANDARD_OUTPUT)
 
 
 def test_markdown_has_names_on_one_line():

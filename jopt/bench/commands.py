@@ -34,7 +34,7 @@ COMPARE = (
 
 FAIL_SLOWER = "With --compare: end in exit code 1 if anything got slower or was lost."
 
-COLUMNS = ("what", "unit", "first", "second", "second\nover first", "95 %\ninterval", "")
+COLUMNS = ("what", "unit", "first", "second", "second\nover first", "interval", "")
 """Of the table of a comparison."""
 
 WIDTH = 120

@@ -8,7 +8,10 @@ the opposite ends. A solver's time in a race of solvers is one figure a problem:
 both files have as solved take the place of the rounds.
 
 A change counts when the whole interval lies beyond 1 and the ratio is further than `DRIFT` from it. With fewer than six
-figures no interval of 95 % exists: the least and the largest stand for it, and a change may be noise all the same.
+figures no interval of 95 % exists, and the least and the largest stand for it. Of two files with n and m such figures
+that do not differ, all of one lie beyond all of the other with probability 2 / C(n + m, n), and n ratios all on one side
+of 1 with 2 / 2^n: where that is more than 5 % - fewer than four rounds each, fewer than six problems - there is no
+verdict on times. Evaluations are counted, not timed: for them a few problems are enough.
 
 Reference: Hoefler, Belli (2015), Scientific benchmarking of parallel computing systems, section 3.1.3, doi:10.1145/2807591.2807644;
   the interval: David, Nagaraja (2003), Order Statistics, section 7.1, doi:10.1002/0471722162.
@@ -50,6 +53,7 @@ class Change(NamedTuple):
       after: median in the second.
       ratio: of the second over the first, with its interval.
       verdict: "slower", "faster", "more" or "fewer"; empty within the noise.
+      few: whether it rests on too few figures for a verdict.
     """
 
     what: str
@@ -58,6 +62,7 @@ class Change(NamedTuple):
     after: float
     ratio: Spread
     verdict: str
+    few: bool = False
 
 
 class Comparison(NamedTuple):
@@ -153,11 +158,13 @@ def kind_of(path: Path) -> Format:
 
 def text(comparison: Comparison) -> str:
     """Return what a person is told beside the table, one line each."""
-    within = sum(not change.verdict for change in comparison.changes)
+    few = sum(change.few for change in comparison.changes)
+    within = sum(not change.verdict for change in comparison.changes) - few
     lines = [f"warning: {line}" for line in comparison.differences]
     for word in ("lost", "gained", "missing"):
         told = getattr(comparison, word)
         lines += [f"{word}: {'; '.join(told)}"] if told else []
+    lines += [f"{few} of {len(comparison.changes)} rest on too few rounds or problems for a verdict"] if few else []
     return "\n".join([*lines, f"{within} of {len(comparison.changes)} figures within the noise"])
 
 
@@ -167,7 +174,9 @@ def _suites(first: Any, second: Any) -> Comparison:
     for what in _both(old, new):
         before, after = median_interval(old.rows[what]), median_interval(new.rows[what])
         ends = (after.median / before.median, after.least / before.largest, after.largest / before.least)
-        changes.append(_change(what, "s", before.median, after.median, Spread(*ends)))
+        n, m = len(old.rows[what]), len(new.rows[what])
+        few = _by_chance(math.comb(n + m, n))
+        changes.append(_change(what, "s", before.median, after.median, Spread(*ends), few=few))
     return _comparison(changes, old, new)
 
 
@@ -193,9 +202,10 @@ def _races(first: Any, second: Any) -> Comparison:
             both = [(getattr(one, field), getattr(other, field)) for one, other in pairs]
             both = [(one, other) for one, other in both if one > 0 and other > 0]
             if both:
-                medians = (statistics.median(column) for column in zip(*both, strict=True))
+                before, after = (statistics.median(column) for column in zip(*both, strict=True))
                 ratio = median_interval([other / one for one, other in both])
-                changes.append(_change(f"{solver}, {len(both)} problems", unit, *medians, ratio))
+                few = unit == "s" and _by_chance(2 ** len(both))
+                changes.append(_change(f"{solver}, {len(both)} problems", unit, before, after, ratio, few=few))
     return _comparison(changes, *figures)
 
 
@@ -207,14 +217,19 @@ def _race_rows(headers: Sequence[Any], rows: Sequence[Any]) -> tuple[dict[Any, A
     return {(row.solver, row.problem): (row, solved[row.problem, row.solver]) for row in rows}, {"": asked}
 
 
-def _change(what: str, unit: str, before: float, after: float, ratio: Spread) -> Change:
+def _by_chance(orders: int) -> bool:
+    """Whether one of two extreme orders out of so many comes too often when nothing has changed."""
+    return 2 / orders > 1 - COVERED
+
+
+def _change(what: str, unit: str, before: float, after: float, ratio: Spread, *, few: bool) -> Change:
     above, below = VERDICTS[unit]
     verdict = ""
     if ratio.least > 1 and ratio.median > 1 + DRIFT:
         verdict = above
     elif ratio.largest < 1 and ratio.median < 1 / (1 + DRIFT):
         verdict = below
-    return Change(what, unit, before, after, ratio, verdict)
+    return Change(what, unit, before, after, ratio, "" if few else verdict, few)
 
 
 def _comparison(changes: Iterable[Change], old: _Figures, new: _Figures) -> Comparison:

@@ -124,7 +124,7 @@ class Race(NamedTuple):
     rows: tuple[Row, ...]
 
 
-FILE = Format("a CUTEst benchmark", SCHEMA, Header, Row)
+FILE = Format("a race of solvers", SCHEMA, Header, Row)
 """The JSON-lines form of these records."""
 
 

@@ -68,7 +68,8 @@ HELP = {
     "png": "Where the picture goes: loss against evaluations and seconds, or the ways over the plane. Replaced if it is "
     "there (default: race-NAME.png).",
     "animate": "Where to write the ways as they grow: a GIF, or an MP4 where ffmpeg is installed.",
-    "json": "Where to write the same figures, and the course of every run, for machines. Replaced if it is there.",
+    "json": "Where to write the same figures, and the course of every run, for machines. Replaced if it is there; - is "
+    "standard output, and the table then goes to standard error.",
     "theme": "Of the pictures: light or dark.",
     "progress": "Show a progress bar, on standard error.",
 }
@@ -193,7 +194,7 @@ def run_race(settings: bench.Settings, files: Files, *, progress: bool) -> int:
         return failed
     with console.bar(progress) as report:
         result = bench.race_digits(settings, report)
-    out = console.terminal(WIDTH)
+    out = console.terminal(WIDTH, stderr=files.json == console.STANDARD_OUTPUT)
     out.print(_heading(result), table(result), sep="\n")
     title = f"{settings.dataset}, full gradients, {settings.precision}, {result.device}"
     failures = console.write_figure(files.png, viz.loss_curves(result.runs, title=title, theme=files.theme), out)
@@ -217,7 +218,7 @@ def run_plane(course: Course, files: Files) -> int:
     if failed:
         return failed
     result = trajectories.race_planar(course.problem, course.starts or None, course.methods, course.steps)
-    out = console.terminal(WIDTH)
+    out = console.terminal(WIDTH, stderr=files.json == console.STANDARD_OUTPUT)
     out.print(_plane_heading(result, course.precision), plane_table(result), sep="\n")
     failures = console.write_figure(files.png, viz.trajectories(result, title=result.problem, theme=files.theme), out)
     if files.animate is not None:
@@ -340,7 +341,8 @@ def _check_belonging(context: Any, what: str) -> None:
 
 def _check_files(files: Files) -> None:
     console.check_output("png", files.png, (".png",))
-    console.check_output("json", files.json)
+    if files.json != console.STANDARD_OUTPUT:
+        console.check_output("json", files.json)
     console.check_output("animate", files.animate, ANIMATIONS)
     validate.choice("jopt race", "--theme", files.theme, THEMES)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import jax
+
 from jopt import console, validate, viz
 from jopt.bench import (
     ablation,
@@ -24,6 +26,7 @@ from jopt.bench import (
     scores,
 )
 from jopt.bench.cutest_records import Race, Settings
+from jopt.bench.workers import Failure, Worker
 from jopt.viz.themes import THEMES
 
 SIF2JAX = {"sif2jax": "sif2jax"}
@@ -295,12 +298,15 @@ def run(order: Order) -> int:
     checks: dict[str, Any] = {}
     try:
         with _platform(order.platform), console.bar(order.progress) as report:
+            failed = _lacks_platform(order.platform)
+            if failed:
+                return failed
             race = cutest.race_cutest(order.settings, files.out, report, mixed=files.mixed, cast=order.cast)
             if order.check_counts:
                 asked = (race.settings.methods, race.settings.precision, order.cast.entrants)
                 checks = counting.check_all(*asked, report=report)
     except RuntimeError as error:
-        return console.complain(str(error))
+        return console.complain(str(error).removeprefix("race_cutest: "))
     methods = race.settings.methods
     base = next((name for name in (BASE, BOUNDED_BASE) if name in methods), methods[0])
     against = order.against or base
@@ -338,12 +344,30 @@ def _written(race: Race, solved: scores.Verdicts, files: Files, against: str, to
     return failures
 
 
+def platform_teller() -> Callable[[object], str]:
+    """Return what answers, in a process of its own, which platform JAX runs on there."""
+    return lambda _: jax.devices()[0].platform
+
+
+def _lacks_platform(name: str) -> int:
+    """Say in one line that the processes would not run on a platform, if so; return the exit code.
+
+    One of them is asked: JAX in this process would hold an accelerator that only one process can use.
+    """
+    if not name or name.lower() == "cpu":
+        return 0
+    with Worker(platform_teller) as worker:
+        answer = worker.ask(None, cutest.LISTING_S)
+    failed = isinstance(answer, Failure)
+    return console.complain_of_platform(name, answer.text) if failed else console.lacks_platform(name, answer)
+
+
 @contextlib.contextmanager
 def _platform(name: str) -> Iterator[None]:
     """Let the processes that start within run on a platform."""
     before = os.environ.get("JAX_PLATFORMS")
     if name:
-        os.environ["JAX_PLATFORMS"] = name.lower()
+        os.environ["JAX_PLATFORMS"] = console.jax_platforms(name)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from jopt import console, validate
 from jopt.bench import suite_pictures, suite_tables, suites
 from jopt.bench.measurements import FILE
 from jopt.bench.suites import Measured, Scope, Suite
+from jopt.console import STANDARD_OUTPUT
 from jopt.viz.themes import THEMES
 
 NEEDED = {"rich": "rich"}
@@ -20,12 +21,10 @@ NEEDED = {"rich": "rich"}
 WIDTH = 140
 """Columns of the output where there is no terminal to ask."""
 
-STANDARD_OUTPUT = Path("-")
-
 ROUNDS = Scope().rounds
 
 HELP = {
-    "quick": "Small sizes and few contenders: done within a minute.",
+    "quick": "Small sizes and few contenders: a suite is done within a minute.",
     "list": "Print the cases and contenders and run nothing.",
     "cases": "A case that --list names, in quotes; repeat the option for more (default: all). For several suites: give none.",
     "contenders": "A contender that --list names, in quotes, such as 'jopt adam'; repeat for more (default: all).",

@@ -18,6 +18,7 @@ COLUMNS = (
     "range",
     "ratio",
     "range",
+    "above\nfirst",
     "of the\nlimit",
     "compile\ns",
     "compile\nratio",
@@ -113,11 +114,18 @@ def _cells(summary: Summary) -> tuple[str, ...]:
         _between_seconds(summary.seconds),
         _number(summary.ratio.median),
         _between(summary.ratio),
+        _above(summary),
         _number(summary.limit),
         _number(row.trace_s + row.compile_s),
         _number(summary.compilation),
         peak,
     )
+
+
+def _above(summary: Summary) -> str:
+    """Return the seconds of a compilation beyond those of the first: what an aim with a fixed part is held to."""
+    known = summary.row.unit == "compilation" and math.isfinite(summary.above.median)
+    return f"{summary.above.median:+.2f} s" if known else NOTHING
 
 
 def _figures(suite: Suite, summary: Summary) -> Sequence[str]:

@@ -73,6 +73,26 @@ def test_slower_is_what_is_slower_beyond_the_noise(file, factors, verdict):
     assert change.ratio == Spread(change.after, min(factors), max(factors))
 
 
+@pytest.mark.parametrize(("before", "after", "verdict"), [(4, 4, "slower"), (3, 3, ""), (2, 7, ""), (2, 8, "slower")])
+def test_a_few_rounds_are_no_verdict(file, before, after, verdict):
+    # 2 / C(8, 4) = 2.9 %, 2 / C(6, 3) = 10 %, 2 / C(9, 2) = 5.6 %, 2 / C(10, 2) = 4.4 %
+    old = file("a", HEADER, timed("x", [1.0] * before), timed("steady", STEADY))
+    found = compare.compare(old, file("b", HEADER, timed("x", [2.0] * after), timed("steady", STEADY)))
+    assert [change.verdict for change in found.changes] == [verdict, ""]
+    assert [change.few for change in found.changes] == [not verdict, False]
+    assert found.worse is bool(verdict)
+    told = ["1 of 2 rest on too few rounds or problems for a verdict"] * (not verdict)
+    assert compare.text(found).splitlines() == [*told, "1 of 2 figures within the noise"]
+
+
+@pytest.mark.parametrize(("problems", "verdict"), [(5, ""), (6, "slower")])
+def test_a_few_problems_are_no_verdict_on_times_but_on_what_is_counted(file, problems, verdict):
+    old, new = ([solve("s", f"p{i}", run_s, nfev) for i in range(problems)] for run_s, nfev in ((1.0, 10), (2.0, 9)))
+    form = cutest_records.FILE
+    found = compare.compare(file("a", RACE, *old, form=form), file("b", RACE, *new, form=form))
+    assert [change.verdict for change in found.changes] == [verdict, "fewer"]
+
+
 def test_interval_of_the_ratio_has_the_noise_of_both(file):
     wide = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.5]
     (change,) = compare.compare(

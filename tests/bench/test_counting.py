@@ -72,6 +72,21 @@ def lying(nfev, nhev):
     return Entrant("jopt", build)
 
 
+@pytest.mark.parametrize(("nfev", "true"), [(2, True), (1, False)])
+def test_a_linearisation_where_the_value_is_known_is_an_evaluation(nfev, true):
+    def build(fun, x0, budget):
+        del x0, budget
+
+        def solve(x):
+            value, (grad, times_hessian) = fun(x), jax.linearize(jax.grad(fun), x)
+            return Answer(times_hessian(times_hessian(grad)) + value, True, 1, nfev, 2)
+
+        return 0.0, solve
+
+    made = counting.check("re-evaluates", Entrant("jopt", build))
+    assert (made.evaluations, made.products, made.true) == (2, 2, true)
+
+
 def test_false_counts_are_found_and_told():
     assert counting.check("honest", lying(1, 0)).true
     made = counting.check("liar", lying(7, 2))

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of the benchmarks: what it understands, what it prints and writes, how it refuses."""
 
+import contextlib
 import json
 import os
 import sys
 from types import SimpleNamespace
 
+import jax
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from jopt.bench import (
     solver_commands,
 )
 from jopt.bench.cutest_records import FILE, Header, Race, Row, Settings
+from jopt.bench.workers import Failure
 
 HEADER = Header("float64", 1e-6, 2000, 60.0, "cpu", {"jax": "0.0.1"}, "abc")
 
@@ -298,9 +301,51 @@ def test_platform_is_that_of_the_processes(call, monkeypatch):
     monkeypatch.setattr(
         cutest, "race_cutest", lambda *a, **k: seen.append(os.environ["JAX_PLATFORMS"]) or known(*a, **k)
     )
+    monkeypatch.setattr(solver_commands, "_lacks_platform", lambda _: 0)
     call("solvers", "--platform", "TPU", "--no-progress")
-    assert seen == ["tpu"]
+    assert seen == ["tpu,cpu"]
     assert os.environ["JAX_PLATFORMS"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("cpu", "jopt: JAX has no platform 'gpu' to run on here, or was told too late: it runs on 'cpu'.\n"),
+        (
+            Failure("error", "RuntimeError: no cuda (set JAX)"),
+            "jopt: JAX has no platform 'gpu' to run on here: no cuda\n",
+        ),
+    ],
+)
+def test_a_platform_that_the_processes_lack_is_one_line_before_the_race(call, monkeypatch, answer, told):
+    asked = []
+
+    class Asked(contextlib.nullcontext):
+        def ask(self, *_):
+            asked.append(os.environ["JAX_PLATFORMS"])
+            return answer
+
+    monkeypatch.setattr(solver_commands, "Worker", lambda _: Asked(Asked()))
+    result = call("solvers", "--platform", "gpu", "--no-progress")
+    assert (result.exit_code, result.output) == (1, told)
+    assert asked == ["cuda,cpu"]
+    assert call.asked == []
+
+
+def test_the_platform_of_a_process_is_asked_for():
+    assert solver_commands.platform_teller()(None) == jax.devices()[0].platform
+
+
+def test_a_failure_to_start_names_no_function(call):
+    call.error = RuntimeError("race_cutest: the problems could not be listed: why")
+    assert call("solvers", "--no-progress").output == "jopt: the problems could not be listed: why\n"
+
+
+def test_rows_cannot_go_to_standard_output(call, tmp_path):
+    result = call("solvers", "--json", "-")
+    assert result.exit_code == 2
+    assert "--out must name a file, got '-'" in result.output
+    assert not (tmp_path / "-").exists()
 
 
 def test_benchmarks_hang_under_the_command_line_of_jopt(call):

@@ -62,6 +62,6 @@ def test_a_file_of_other_circumstances_is_added_to_only_when_asked(tmp_path):
 def test_a_file_of_something_else_is_refused_naming_the_line(tmp_path, line):
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{FILE.to_line(HEADER)}\n{line}\n")
-    with pytest.raises(ValueError, match=r"line 2 of .* is no record of a CUTEst benchmark"):
+    with pytest.raises(ValueError, match=r"line 2 of .* is no record of a race of solvers"):
         FILE.read(path)
     assert FILE.from_line(FILE.to_line(HEADER)) == HEADER

@@ -177,7 +177,7 @@ def test_a_platform_that_is_not_there_is_one_line(call, monkeypatch):
     assert result.exit_code == 1
     expected = "jopt: JAX has no platform 'Gppu' to run on here (did you mean 'gpu'?): Unknown backend 'gppu'.\n"
     assert result.output == expected
-    assert asked == [("jax_platforms", "gppu")]
+    assert asked == [("jax_platforms", "gppu,cpu")]
     assert call.asked == []
 
 
@@ -201,6 +201,17 @@ def test_help_names_every_option_and_begins_with_what_is_measured(call):
     text = call("--help").output
     for name in ("quiet", "loud", "all", "solvers", "cutest", "ablation", "--compare"):
         assert name in text
+
+
+def test_seconds_above_the_first_are_those_of_compilations():
+    header = Header("quiet", "float32", False, 2, "cpu", {}, None)
+    base, other = row("leaf 8", "base", (1.0, 2.0)), row("leaf 8", "other", (1.5, 2.25))
+    for unit, shown in (("step", None), ("compilation", ["+0.00 s", "+0.38 s"])):
+        rows = tuple(each._replace(unit=unit) for each in (base, other))
+        names, cells = suite_tables.shown(QUIET, suites.Measured(header, rows))
+        assert ("above\nfirst" in names) is (shown is not None)
+        if shown:
+            assert [cell[names.index("above\nfirst")] for cell in cells] == shown
 
 
 def test_columns_that_hold_nothing_are_left_out():
