@@ -153,7 +153,12 @@ ODD_NUMBERS = [0.0, -0.0, 1.5, -3e300, 3e-308, np.inf, -np.inf, np.nan]
 @pytest.mark.parametrize("compile_", [jax.jit, lambda f: f], ids=["jit", "eager"])
 def test_settled_scalars_keep_every_bit_and_dtype(witness, compile_):
     scalars = {f"f{i}": jnp.asarray(x) for i, x in enumerate(ODD_NUMBERS)}
-    scalars |= {"single": jnp.float32(-2e-38), "count": jnp.int32(-7), "big": jnp.int32(2**31 - 1), "flag": jnp.bool_(True)}
+    scalars |= {
+        "single": jnp.float32(-2e-38),
+        "count": jnp.int32(-7),
+        "big": jnp.int32(2**31 - 1),
+        "flag": jnp.bool_(True),
+    }
     scalars |= {"array": jnp.arange(3.0), "key": jax.random.key(0)}
     settled = compile_(tree.settled)(scalars, jnp.bool_(witness))
     assert jax.tree.structure(settled) == jax.tree.structure(scalars)
@@ -167,7 +172,9 @@ def test_settled_scalars_keep_every_bit_and_dtype(witness, compile_):
 
 def test_settled_scalars_have_the_derivative_of_the_identity_and_go_through_vmap():
     np.testing.assert_array_equal(jax.grad(lambda x: 3 * tree.settled(x, x > 0))(2.0), 3.0)
-    np.testing.assert_array_equal(jax.vmap(lambda x: tree.settled(x, x > 0))(jnp.arange(-2.0, 2.0)), jnp.arange(-2.0, 2.0))
+    np.testing.assert_array_equal(
+        jax.vmap(lambda x: tree.settled(x, x > 0))(jnp.arange(-2.0, 2.0)), jnp.arange(-2.0, 2.0)
+    )
 
 
 def test_a_settled_chain_of_decisions_stands_once_in_the_program():

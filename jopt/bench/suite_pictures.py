@@ -27,6 +27,7 @@ def picture(suite: Suite, measured: Measured, theme: str) -> Any:
         return None
     title = f"{suite.name}, {measured.header.precision}, {measured.header.device}"
     if suite.limited and measured.header.copy_rate is not None:
+        rows = [row._replace(case=setting(row)) for row in rows]
         return viz.roofline(rows, measured.header.copy_rate, title=title, theme=theme)
     if len({(row.contender, row.size) for row in rows}) < len(rows):  # kinds of cases of one size are no spread
         rows = [row._replace(contender=f"{row.contender}: {family(row)}") for row in rows]
@@ -41,3 +42,14 @@ def family(row: Row) -> str:
       'rosenbrock'
     """
     return " ".join(word for word in row.case.split() if not _NUMBER.fullmatch(word))
+
+
+def setting(row: Row) -> str:
+    """Return the case of a row without the parts that its contender says already.
+
+    Example:
+      >>> setting(Row("steps", "adam, leaf 16M", 16, "jopt adam", "step"))
+      'leaf 16M'
+    """
+    said = row.contender.split()
+    return ", ".join(part for part in row.case.split(", ") if part not in said)

@@ -227,7 +227,10 @@ def test_modes_of_a_random_matrix(call):
         (["functions_to_study:sines", "--modes", "sideways"], "--modes must be one of"),
         (["functions_to_study:sines", "--precision", "half"], "--precision must be one of"),
         (["functions_to_study:sines", "--png", "costs.pdf"], "--png must name a file that ends in .png"),
-        (["functions_to_study:sines", "--png", "nowhere/costs.png"], "--png must name a file in a directory that exists"),
+        (
+            ["functions_to_study:sines", "--png", "nowhere/costs.png"],
+            "--png must name a file in a directory that exists",
+        ),
     ],
 )
 def test_bad_modes_are_refused_in_one_line(call, arguments, message):

@@ -235,6 +235,12 @@ def test_kinds_of_cases_are_curves_of_their_own():
     assert summaries(rows)[0].ratio.median == 1.0
 
 
+def test_a_roofline_names_by_colour_only_what_the_contender_does_not_say():
+    rows = [row(f"adam, {shape} 8", "jopt adam", (1.0, 2.0), least_bytes=8) for shape in ("leaf", "tree")]
+    figure = suite_pictures.picture(QUIET, Measured(HEADER, tuple(rows)), "light")
+    assert figure.axes[0].get_legend_handles_labels()[1][:2] == ["leaf 8", "tree 8"]
+
+
 def test_every_suite_is_under_its_own_name_and_lists_its_cases_without_running():
     for name, suite in registry.SUITES.items():
         assert suite.name == name
