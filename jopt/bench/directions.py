@@ -17,9 +17,7 @@ condition `CONDITION`, relative to |B g|; `errors` gives it for any condition.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +28,6 @@ import optax
 
 import jopt
 from jopt import validate
-from jopt.bench import measurements, suites
 from jopt.bench.suites import Scope, Suite
 from jopt.bench.turns import Absent, Contender, Heat, Ready, chained
 from jopt.linalg import limited_memory
@@ -52,7 +49,6 @@ ORACLE_MOST = 100
 
 ORACLE_STEPS = 3 * MEMORY
 CONDITION = 1e3
-CONDITIONS = (1e1, 1e3, 1e6)
 
 
 class Form(NamedTuple):
@@ -195,34 +191,3 @@ def _dense(pairs: list[Any], g: Any) -> Any:
 
 
 SUITE = Suite("directions", "Cost of one L-BFGS direction with ten pairs, beside optax.", heats, True, ("error",))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print times of chosen sizes, and the errors, as Markdown.
-
-    Args:
-      arguments: of the command line; None means those of the process.
-    """
-    parser = argparse.ArgumentParser(prog="python -m jopt.bench directions", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of parameters")
-    parser.add_argument("--precision", choices=suites.PRECISIONS, default="float32")
-    parser.add_argument("--rounds", type=int, default=Scope().rounds, help="turns of each")
-    options = parser.parse_args(arguments)
-    suite = SUITE._replace(heats=lambda scope: heats_of(options.sizes, scope.precision))
-    found = suites.run_suite(suite, Scope(options.precision, rounds=options.rounds))
-    rate = found.header.copy_rate
-    print(f"one direction, m = {MEMORY}, {options.precision}, {found.header.device}; optax {optax.__version__}\n")
-    print("| case | who | time of optax / theirs | least to largest | microseconds | of the limit |")
-    print("|---|---|---|---|---|---|")
-    for one in measurements.summaries(found.rows, rate):
-        spread = f"{one.ratio.least:.2f} to {one.ratio.largest:.2f}"
-        figures = f"{one.ratio.median:.2f} | {spread} | {1e6 * one.seconds.median:,.1f} | {one.limit:.2f}"
-        print(f"| {one.row.case} | {one.row.contender} | {one.row.error or figures} |")
-    print(f"\n| condition | {' | '.join(FORMS)} |\n|{'---|' * (len(FORMS) + 1)}")
-    for condition in CONDITIONS:
-        worst = errors(options.precision, condition)
-        print(f"| {condition:.0e} | {' | '.join(f'{error:.1e}' for error in worst.values())} |")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -61,15 +61,3 @@ def test_a_run_goes_down_from_the_start_and_keeps_its_pairs():
     assert 0 < float(again[0]) < 1
     assert 0 < ready.figures["error"] < 1e-5
     assert heat.work == directions.MOST_LENGTH
-
-
-def test_the_tables_are_printed(monkeypatch, capsys):
-    monkeypatch.setattr(directions, "CONDITIONS", ())
-    monkeypatch.setattr(directions, "FORMS", {"optax scale_by_lbfgs": directions.FORMS["optax scale_by_lbfgs"]})
-    monkeypatch.setattr(directions.suites, "copy_rate", lambda: 1e9)
-    x64 = jax.config.jax_enable_x64
-    try:
-        directions.main(["--sizes", "3", "--rounds", "1"])
-    finally:
-        jax.config.update("jax_enable_x64", x64)
-    assert "| n = 3 | optax scale_by_lbfgs | 1.00 | 1.00 to 1.00 |" in capsys.readouterr().out
