@@ -12,7 +12,7 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Tree = Any
+T = TypeVar("T")
 
 # The way out for complex numbers: two real ones each, of which the function is one like any other.
 COMPLEX_HINT = (
@@ -295,7 +296,7 @@ def packing(example: Tree) -> tuple[Callable[[Tree], Any], Callable[[Any], Tree]
     return pack, unpack
 
 
-def settled(a: Tree, witness: jax.Array) -> Tree:
+def settled(a: T, witness: jax.Array) -> T:
     """Return scalars as they are (a subnormal one may become zero), computed once for all that read them.
 
     A compiler that fuses lets each kernel compute anew the scalars it reads: a chain of decisions then stands in the
