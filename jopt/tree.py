@@ -31,6 +31,9 @@ COMPLEX_HINT = (
 # From this number on, scalars of a tree are selected as one vector: one CPU kernel instead of one for each.
 MANY_SCALARS = 3
 
+# From this number of leaves on, scalars that kernels of all leaves read are settled.
+MANY_LEAVES = 3
+
 
 def scalar_dtype(tree: Tree) -> Any:
     """Return the dtype of a tree's scalars: the widest leaf's, at least float32."""
@@ -307,7 +310,12 @@ def settled(a: T, witness: jax.Array) -> T:
     Args:
       a: a tree of scalars and small floating arrays; random keys and arrays of other dtypes stay as they are.
       witness: a bool that is at hand, whatever its value: of it the one is made.
+
+    Returns:
+      The tree; outside a trace, where each number is computed once anyway, as it came.
     """
+    if not any(isinstance(x, Tracer) for x in jax.tree.leaves(a)):
+        return a
     pack, unpack = packing(a)
     vectors, rest = pack(a)
     arrays = [_through_one(x, witness) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in rest]
@@ -425,7 +433,7 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 def _settled_where_many(total: jax.Array, terms: list[jax.Array]) -> jax.Array:
     """Return a scalar made of so many terms that no kernel which reads it should gather them again."""
-    return settled(total, jnp.isfinite(terms[0])) if total.shape == () and len(terms) >= MANY_SCALARS else total
+    return settled(total, jnp.isfinite(terms[0])) if total.shape == () and len(terms) >= MANY_LEAVES else total
 
 
 __all__ = [

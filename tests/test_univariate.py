@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from marker import copies, marked
 
 from jopt import Status, univariate
+from jopt.bench.marker import copies, marked
 
 
 def cubic(t):

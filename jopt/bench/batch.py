@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jopt
+from jopt import problems
 from jopt.bench import rivals
 from jopt.bench.suites import Scope, Suite
 from jopt.bench.turns import Contender, Heat, Ready, compiled
@@ -62,9 +63,7 @@ class Family(NamedTuple):
     make: Callable[[int, Any], tuple[jax.Array, tuple[jax.Array, ...]]]
 
 
-def rosenbrock(x: jax.Array) -> jax.Array:
-    """Return Rosenbrock's chained function."""
-    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+rosenbrock = problems.rosenbrock(SIZE).fun
 
 
 def logistic(x: jax.Array, signed: jax.Array) -> jax.Array:

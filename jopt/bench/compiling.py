@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jopt
+from jopt import problems
 from jopt.bench import rivals
 from jopt.bench.entrants import Budget
 from jopt.bench.marker import copies, marked
@@ -40,6 +41,7 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 
 WIDTH = 32
 SAMPLES = 64
+VARIABLES = 10
 CLASSES = 10
 SEED = 0
 
@@ -92,8 +94,8 @@ def network(layers: int) -> Problem:
 def rosenbrock() -> Problem:
     """Return Rosenbrock's chained function of ten variables."""
     return Problem(
-        lambda x: jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2),
-        lambda precision: jax.ShapeDtypeStruct((10,), precision),
+        problems.rosenbrock(VARIABLES).fun,
+        lambda precision: jax.ShapeDtypeStruct((VARIABLES,), precision),
     )
 
 

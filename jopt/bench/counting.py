@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jopt import problems
 from jopt.bench.entrants import Budget, Entrant, Fun
 from jopt.bench.workers import Failure, Worker
 
-START = (-1.2, 1.0)
-"""Rosenbrock's start."""
+ROSENBROCK = problems.rosenbrock()
+"""What every solver is checked on."""
 
 BUDGET = Budget(gtol=1e-6, maxiter=200)
 
@@ -57,11 +58,6 @@ class Check(NamedTuple):
     def __str__(self) -> str:
         told, counted = f"{self.nfev} + {self.nhev}", f"{self.evaluations} + {self.products}"
         return f"{self.solver}: {told}" + ("" if self.true else f" reported, {counted} counted")
-
-
-def rosenbrock(x: jax.Array) -> jax.Array:
-    """Return Rosenbrock's function of two variables."""
-    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
 
 
 def counting(fun: Fun) -> tuple[Fun, Counter[str]]:
@@ -103,7 +99,13 @@ def counting(fun: Fun) -> tuple[Fun, Counter[str]]:
     return lambda x: fun(tagged(x)), counts
 
 
-def check(name: str, entrant: Entrant, fun: Fun = rosenbrock, start: Any = START, budget: Budget = BUDGET) -> Check:
+def check(
+    name: str,
+    entrant: Entrant,
+    fun: Fun = ROSENBROCK.fun,
+    start: Any = ROSENBROCK.starts[0],
+    budget: Budget = BUDGET,
+) -> Check:
     """Solve a small problem and compare what the solver reports with what was counted.
 
     Args:

@@ -295,7 +295,7 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
 
 def _settled(history: History, a: Any) -> Any:
     """Return numbers settled where there are leaves enough to read them."""
-    many = len(jax.tree.leaves(history.pairs)) >= tree.MANY_SCALARS
+    many = len(jax.tree.leaves(history.pairs)) >= tree.MANY_LEAVES
     return tree.settled(a, history.stored > 0) if many else a
 
 

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from marker import copies, marker_p
 from support import tolerance
 
 from jopt import tree
+from jopt.bench.marker import copies, marker_p
 from jopt.curvature import gauss_newton, hessian, normal_operator
 from jopt.linalg import dense
 

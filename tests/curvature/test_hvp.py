@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from marker import copies, marked
 from support import nested_tree, tolerance
 
 from jopt import tree
+from jopt.bench.marker import copies, marked
 from jopt.curvature import expansion, hvp
 
 MODES = ("forward-over-reverse", "reverse-over-forward", "reverse-over-reverse")

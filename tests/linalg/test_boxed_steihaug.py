@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from marker import copies, marker_p
 from operators_for_tests import flat, on_trees, symmetric
 from scipy.optimize import lsq_linear
 from support import nested_tree
 
 from jopt import tree
+from jopt.bench.marker import copies, marker_p
 from jopt.linalg import boxed_steihaug, steihaug
 from jopt.linalg.box import Box
 from jopt.linalg.boxed_path import shorten_boxed

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse.linalg
-from marker import copies, marked
 from support import assert_trees_close, nested_tree, tolerance
 
+from jopt.bench.marker import copies, marked
 from jopt.linalg import cg
 from jopt.linalg.cg import BUDGET_PER_UNKNOWN, LEAST_BUDGET, PROGRESS_LEAST, PROGRESS_PART
 from jopt.status import KrylovStatus

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from marker import copies, marked
 from support import assert_trees_close
 
 import jopt
+from jopt.bench.marker import copies, marked
 from jopt.linalg.box import Box, moved, project, projected_gradient, steps_within
 from jopt.linalg.boxed_path import BoxedPath
 from jopt.solvers.objective import Objective

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from marker import copies, marked
 
 import jopt
 from jopt import Status
+from jopt.bench.marker import copies, marked
 from jopt.solvers import linear_models
 from jopt.solvers.linearised import FIRST_GROWTH, LEAST_RATIO
 from jopt.solvers.residuals import Residuals, dense_jacobian

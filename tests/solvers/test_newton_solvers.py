@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from marker import copies, jaxprs_of, marked
 
 import jopt
 from jopt import Status
+from jopt.bench.marker import copies, jaxprs_of, marked
 from jopt.solvers.objective import Objective
 
 N = 2

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from marker import copies, jaxprs_of, marked
 
 import jopt
+from jopt.bench.marker import copies, jaxprs_of, marked
 from jopt.solvers import loop
 from jopt.solvers.minimize import as_solver
 

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from marker import copies, marked
 
 import jopt
 from jopt import Status
+from jopt.bench.marker import copies, marked
 
 
 def ridge(x):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from marker import copies, jaxprs_of, marked
 
 import jopt
 from jopt import Status
+from jopt.bench.marker import copies, jaxprs_of, marked
 from jopt.solvers import radius as radius_rules
 from jopt.solvers.objective import Objective
 from jopt.solvers.subproblems import Task, dogleg_path, exact, truncated_cg
