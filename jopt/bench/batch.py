@@ -168,7 +168,8 @@ def _vmapped(alone: Callable[..., tuple[jax.Array, jax.Array]]) -> Program:
 
 
 def _by_optax(fun: Callable[..., jax.Array], tolerance: float, x0: jax.Array, *data: jax.Array) -> Any:
-    made = rivals.MAKE_OPTAX(lambda x: fun(x, *data), rivals.Budget(tolerance, MAXITER))
+    _, make = rivals.MAKES["optax lbfgs"]
+    made = make(lambda x: fun(x, *data), rivals.Budget(tolerance, MAXITER))
     found = made(x0)
     return found.x, found.nfev
 

@@ -117,12 +117,16 @@ def _jaxopt(name: str, **settings: Any) -> Callable[[Fun, Budget], Solve]:
     return make
 
 
-RIVALS = {
-    "optax-lbfgs": Entrant("optax", compiled(_optax_lbfgs)),
-    "optimistix-lbfgs": Entrant("optimistix", compiled(_optimistix("LBFGS"))),
-    "optimistix-bfgs": Entrant("optimistix", compiled(_optimistix("BFGS"))),
+MAKES = {
+    "optax lbfgs": ("optax", _optax_lbfgs),
+    "optimistix bfgs": ("optimistix", _optimistix("BFGS")),
+    "optimistix lbfgs": ("optimistix", _optimistix("LBFGS")),
+    "jaxopt lbfgs": ("jaxopt", _jaxopt("LBFGS", linesearch="zoom")),
+}
+"""Loops that are one program, as a package and `make(fun, budget) -> solve`, a pure function of x0, also for `jax.vmap`."""
+
+RIVALS = {name.replace(" ", "-"): Entrant(package, compiled(make)) for name, (package, make) in MAKES.items()} | {
     "optimistix-nonlinear-cg": Entrant("optimistix", compiled(_optimistix("NonlinearCG"))),
-    "jaxopt-lbfgs": Entrant("jaxopt", compiled(_jaxopt("LBFGS", linesearch="zoom"))),
     "scipy-lbfgsb": Entrant("scipy", by_scipy("L-BFGS-B", lbfgsb_options)),
     "scipy-trust-ncg": Entrant("scipy", by_scipy("trust-ncg", lambda b: {"gtol": b.gtol}, products=True)),
     "scipy-newton-cg": Entrant("scipy", by_scipy("Newton-CG", lambda _: {"xtol": STEP}, products=True)),
@@ -136,17 +140,6 @@ BOUNDED = {
     "jaxopt-lbfgsb": Entrant("jaxopt", compiled(_jaxopt("LBFGSB"))),
 }
 """Those that take bounds."""
-
-MAKE_OPTAX = _optax_lbfgs
-"""optax's loop as `make(fun, budget) -> solve`, a pure function of x0: for use under `jax.vmap`."""
-
-MAKES = {
-    "optax lbfgs": ("optax", _optax_lbfgs),
-    "optimistix bfgs": ("optimistix", _optimistix("BFGS")),
-    "optimistix lbfgs": ("optimistix", _optimistix("LBFGS")),
-    "jaxopt lbfgs": ("jaxopt", _jaxopt("LBFGS", linesearch="zoom")),
-}
-"""Loops that are one program, as a package and a `make` like `MAKE_OPTAX`."""
 
 
 def usable(package: str) -> bool:
