@@ -22,6 +22,8 @@ import jax
 PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 """What `--platform` is likely to mean; JAX takes the names of its plugins, too."""
 
+PLATFORM_HELP = "What to run on, such as cpu, gpu or tpu (default: what JAX prefers)."
+
 STANDARD_OUTPUT = Path("-")
 """What stands for it where a file is asked for."""
 

@@ -182,6 +182,16 @@ def test_no_device_is_one_line(call, monkeypatch):
     assert "jopt: JAX has no device to run on: Unknown backend: 'abacus'" in result.output
 
 
+@pytest.mark.parametrize("what", ["digits", "beale"])
+def test_a_race_runs_on_the_platform_that_was_asked_for(plane, monkeypatch, what):
+    asked = []
+    monkeypatch.setattr(race_commands.console, "start_device", lambda platform="": asked.append(platform) or 1)
+    assert plane("race", what, "--platform", "tpu").exit_code == 1
+    assert plane("race", what).exit_code == 1
+    assert asked == ["tpu", ""]
+    assert plane.asked == []
+
+
 def test_help_names_every_option_problem_and_method(call):
     result = call("race", "--help")
     assert result.exit_code == 0

@@ -59,6 +59,7 @@ HELP = {
     "gtol": f"Converged when the largest gradient entry is at most this (default: {GTOL['float64']:g} in float64; in "
     "float32 jopt's own, the root of its epsilon times the largest entry at the start or 1).",
     "seed": "Of the network's start. The regression starts at zero.",
+    "platform": console.PLATFORM_HELP,
     "problems": "Comma-separated (default: all): regression (multinomial logistic), network (two layers).",
     "methods": "Comma-separated (default: all). On the digits: sgd (with momentum), adam, chain (clipping, Adam, weight "
     "decay, warm-up and cosine), lbfgs; the learning rates were picked by hand on these data, lbfgs has its defaults. In the "
@@ -149,6 +150,7 @@ def add(app: Any) -> None:
         precision: Annotated[str, option("precision")] = DEFAULTS.precision,
         gtol: Annotated[float | None, option("gtol", show_default=False)] = None,
         seed: Annotated[int, option("seed")] = DEFAULTS.seed,
+        platform: Annotated[str, option("platform", show_default=False)] = "",
         problems: Annotated[str, option("problems", show_default=False)] = "",
         methods: Annotated[str, option("methods", show_default=False)] = "",
         steps: Annotated[int | None, option("steps", show_default=False)] = None,
@@ -173,23 +175,24 @@ def add(app: Any) -> None:
             if what == "digits":
                 budget = _limit(evaluations, QUICK if quick else None, DEFAULTS.evaluations, "evaluations")
                 settings = bench.Settings(what, budget, precision, gtol, seed, console.words(problems), words)
-                run = functools.partial(run_race, _checked(settings), files, progress=progress)
+                run = functools.partial(run_race, _checked(settings), files, platform, progress=progress)
             else:
                 count = _limit(steps, QUICK_STEPS if quick else None, STEPS, "steps")
                 course = _checked_course(Course(what, tuple(map(_point, start or ())), words, count, precision))
-                run = functools.partial(run_plane, course, files)
+                run = functools.partial(run_plane, course, files, platform)
         raise typer.Exit(run())
 
 
-def run_race(settings: bench.Settings, files: Files, *, progress: bool) -> int:
+def run_race(settings: bench.Settings, files: Files, platform: str = "", *, progress: bool) -> int:
     """Race on the digits, print the table, write the files, and return the exit code.
 
     Args:
       settings: checked settings.
       files: where results go.
+      platform: what to run on; empty leaves the choice to JAX.
       progress: whether to show a bar on standard error.
     """
-    failed = console.lacks("jopt race", NEEDED | DATA, "race") or console.start_device()
+    failed = console.lacks("jopt race", NEEDED | DATA, "race") or console.start_device(platform)
     if failed:
         return failed
     with console.bar(progress) as report:
@@ -206,15 +209,16 @@ def run_race(settings: bench.Settings, files: Files, *, progress: bool) -> int:
     return min(failures, 1)
 
 
-def run_plane(course: Course, files: Files) -> int:
+def run_plane(course: Course, files: Files, platform: str = "") -> int:
     """Race in the plane, print the table, write the files, and return the exit code.
 
     Args:
       course: checked.
       files: where results go.
+      platform: what to run on; empty leaves the choice to JAX.
     """
     jax.config.update("jax_enable_x64", course.precision == "float64")
-    failed = console.lacks("jopt race", NEEDED, "race") or console.start_device()
+    failed = console.lacks("jopt race", NEEDED, "race") or console.start_device(platform)
     if failed:
         return failed
     result = trajectories.race_planar(course.problem, course.starts or None, course.methods, course.steps)

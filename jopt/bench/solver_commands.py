@@ -119,7 +119,7 @@ HELP = {
     "against": f"The solver whose times the others' are divided by (default: {BASE}, or the first).",
     "check-counts": "Check on Rosenbrock's function, with an objective that counts, that each solver reports the evaluations "
     "and Hessian-vector products that it makes.",
-    "platform": "What to run on, such as cpu, gpu or tpu (default: what JAX prefers).",
+    "platform": console.PLATFORM_HELP,
     "png": "Where to draw the performance profile: the share solved within so many times the fastest's time.",
     "data-png": "Where to draw the data profile: the share solved within so many evaluations over n + 1.",
     "size-png": "Where to draw time against the number of variables.",

@@ -30,7 +30,7 @@ HELP = {
     "contenders": "A contender that --list names, in quotes, such as 'jopt adam'; repeat for more (default: all).",
     "rounds": "Turns of each contender.",
     "precision": f"Of the arrays: {' or '.join(suites.PRECISIONS)} (default: the suite's own).",
-    "platform": "What to run on, such as cpu, gpu or tpu (default: what JAX prefers).",
+    "platform": console.PLATFORM_HELP,
     "json": "Where to write all figures as JSON lines, for machines and for --compare. Replaced if it is there; - is standard "
     "output, and the table then goes to standard error.",
     "markdown": "Where to write the table as Markdown. Replaced if it is there.",
