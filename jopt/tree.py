@@ -20,6 +20,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jopt import scalars
+
 Tree = Any
 T = TypeVar("T")
 
@@ -30,9 +32,6 @@ COMPLEX_HINT = (
 
 # From this number on, scalars of a tree are selected as one vector: one CPU kernel instead of one for each.
 MANY_SCALARS = 3
-
-# From this number of leaves on, scalars that kernels of all leaves read are settled.
-MANY_LEAVES = 3
 
 
 def scalar_dtype(tree: Tree) -> Any:
@@ -77,9 +76,9 @@ def scaled_norm(a: Tree) -> tuple[jax.Array, jax.Array]:
     # Within these bounds the reciprocal of m is a normal number: compilers divide by multiplying with it.
     low = jnp.finfo(dtype).tiny
     m = jax.lax.stop_gradient(jnp.clip(max_abs(a), low, 1 / low))  # |a| does not depend on the unit it is computed in
-    total = _total([jnp.sum(jnp.square(x.astype(dtype) / m)) for x in jax.tree.leaves(a)], dtype)
+    squares = _total([jnp.sum(jnp.square(x.astype(dtype) / m)) for x in jax.tree.leaves(a)], dtype)
     # The root has no derivative at zero: take it at one instead, and select zero.
-    return m, jnp.where(total == 0, total, jnp.sqrt(jnp.where(total == 0, jnp.ones_like(total), total)))
+    return m, jnp.where(squares == 0, squares, jnp.sqrt(jnp.where(squares == 0, jnp.ones_like(squares), squares)))
 
 
 def max_abs(a: Tree) -> jax.Array:
@@ -89,7 +88,7 @@ def max_abs(a: Tree) -> jax.Array:
     """
     dtype = scalar_dtype(a)
     tops = [jnp.max(jnp.abs(x)).astype(dtype) for x in jax.tree.leaves(a) if x.size]
-    return _settled_where_many(functools.reduce(jnp.maximum, tops, jnp.zeros((), dtype)), tops)
+    return scalars.combined(jnp.maximum, tops, jnp.zeros((), dtype))
 
 
 def sub(a: Tree, b: Tree) -> Tree:
@@ -129,9 +128,9 @@ def where(condition: jax.Array, a: Tree, b: Tree) -> Tree:
 
     The scalars among the leaves are chosen as one vector.
     """
-    if sum(_carrier(x) is not None for x in jax.tree.leaves(b)) < MANY_SCALARS:
+    if sum(scalars.carrier_of(x) is not None for x in jax.tree.leaves(b)) < MANY_SCALARS:
         return jax.tree.map(functools.partial(jnp.where, condition), a, b)
-    pack, unpack = packing(b)
+    pack, unpack = scalars.packing(b)
     return unpack(jax.tree.map(functools.partial(jnp.where, condition), pack(a), pack(b)))
 
 
@@ -268,73 +267,6 @@ def strong(a: Tree) -> Tree:
     return jax.tree.map(lambda x: _strong(jnp.asarray(x), jnp.asarray(x).dtype), a)
 
 
-def packing(example: Tree) -> tuple[Callable[[Tree], Any], Callable[[Any], Tree]]:
-    """Return `pack` and `unpack` for trees like `example`.
-
-    Scalars of one dtype travel as one vector.
-
-    A loop pays for each array that it carries with a kernel or two a trip, however small the array is.
-    """
-    leaves, structure = jax.tree.flatten(example)
-    carriers = [_carrier(x) for x in leaves]
-
-    def pack(a: Tree) -> tuple[dict[str, jax.Array], list[jax.Array]]:
-        groups: dict[str, list[jax.Array]] = {}
-        rest = []
-        for x, carrier in zip(jax.tree.leaves(a), carriers, strict=True):
-            if carrier is None:
-                rest.append(x)
-            else:
-                groups.setdefault(carrier, []).append(x.astype(carrier))
-        return {carrier: jnp.stack(xs) for carrier, xs in groups.items()}, rest
-
-    def unpack(packed: tuple[dict[str, jax.Array], list[jax.Array]]) -> Tree:
-        groups = {carrier: iter(range(xs.size)) for carrier, xs in packed[0].items()}
-        rest = iter(packed[1])
-        return structure.unflatten(
-            next(rest) if carrier is None else packed[0][carrier][next(groups[carrier])].astype(x.dtype)
-            for x, carrier in zip(leaves, carriers, strict=True)
-        )
-
-    return pack, unpack
-
-
-def settled(a: T, witness: jax.Array) -> T:
-    """Return scalars as they are (a subnormal one may become zero), computed once for all that read them.
-
-    A compiler that fuses lets each kernel compute anew the scalars it reads: a chain of decisions then stands in the
-    program as often as there are leaves to act on it, and is compiled as often. Divisions it does not repeat. So the
-    scalars, packed, are divided by a one that it cannot know to be one. (`jax.lax.optimization_barrier` is gone
-    before XLA fuses for a CPU.)
-
-    Args:
-      a: a tree of scalars and small floating arrays; random keys and arrays of other dtypes stay as they are.
-      witness: a bool that is at hand, whatever its value: of it the one is made.
-
-    Returns:
-      The tree; outside a trace, where each number is computed once anyway, as it came.
-    """
-    if not any(isinstance(x, Tracer) for x in jax.tree.leaves(a)):
-        return a
-    pack, unpack = packing(a)
-    vectors, rest = pack(a)
-    arrays = [_through_one(x, witness) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in rest]
-    return unpack(({carrier: _through_one(x, witness) for carrier, x in vectors.items()}, arrays))
-
-
-def _through_one(vector: jax.Array, witness: jax.Array) -> jax.Array:
-    """Return the vector, each entry divided by one."""
-    one = 1 - jnp.minimum(witness.astype(vector.dtype), 0)
-    return jax.lax.div(vector, jnp.broadcast_to(one, vector.shape))
-
-
-def _carrier(x: jax.Array) -> str | None:
-    """Return the dtype of the vector in which a scalar travels, None for what travels by itself."""
-    if x.shape != () or jnp.issubdtype(x.dtype, jax.dtypes.extended):
-        return None
-    return "int32" if x.dtype == jnp.bool_ else x.dtype.name
-
-
 @functools.cache
 def wide(dtype: Any) -> Any:
     """Return the dtype to compute in for leaves of `dtype`: at least float32."""
@@ -426,18 +358,11 @@ def _to(alpha: Any, dtype: Any) -> jax.Array:
 
 
 def _total(terms: Tree, dtype: Any) -> jax.Array:
-    add_: Callable[[Any, Any], Any] = operator.add
-    leaves = jax.tree.leaves(terms)
-    return _settled_where_many(functools.reduce(add_, leaves, jnp.zeros((), dtype)), leaves)
-
-
-def _settled_where_many(total: jax.Array, terms: list[jax.Array]) -> jax.Array:
-    """Return a scalar made of so many terms that no kernel which reads it should gather them again."""
-    return settled(total, jnp.isfinite(terms[0])) if total.shape == () and len(terms) >= MANY_LEAVES else total
+    return scalars.combined(operator.add, jax.tree.leaves(terms), jnp.zeros((), dtype))
 
 
 __all__ = [
     "as_parameters", "axpy", "beside", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
-    "negative", "packing", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "settled", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
+    "negative", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
     "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "jopt"
 
 # From left to right; a room imports only from groups to the left of its own.
 ORDER = [
-    {"types", "status", "validate", "console"},
+    {"types", "status", "validate", "console", "scalars"},
     {"tree", "report"},
     {"schedules", "linalg", "linesearch", "univariate", "problems"},
     {"curvature"},

@@ -77,23 +77,6 @@ def test_where_chooses_few_and_many_scalars_alike():
                 np.testing.assert_array_equal(x, y)
 
 
-def test_packing_gives_back_what_went_in():
-    a = {
-        "f": jnp.float32(1.5),
-        "g": jnp.float64(jnp.nan),
-        "i": jnp.int32(2**31 - 1),
-        "b": jnp.bool_(True),
-        "v": jnp.ones(3),
-    }
-    a["k"] = jax.random.key(0)
-    pack, unpack = tree.packing(a)
-    assert len(jax.tree.leaves(pack(a))) == 5  # two floats, one vector of integers, the array, the key
-    back = unpack(pack(a))
-    assert jax.tree.map(lambda x: x.dtype, back) == jax.tree.map(lambda x: x.dtype, a)
-    for name in ("f", "g", "i", "b", "v"):
-        np.testing.assert_array_equal(back[name], a[name])
-
-
 def test_casting_drops_weak_types_and_leaves_keys_alone():
     weak = jnp.asarray(1.0)
     assert tree.cast(weak, jnp.ones((), jnp.float32)).weak_type is False
@@ -144,55 +127,3 @@ def test_one_device_holds_no_sharded_array():
     seen = []
     jax.eval_shape(lambda x: seen.append(tree.is_sharded(x)) or x, jnp.ones(3))
     assert seen == [False]
-
-
-ODD_NUMBERS = [0.0, -0.0, 1.5, -3e300, 3e-308, np.inf, -np.inf, np.nan]
-
-
-@pytest.mark.parametrize("witness", [False, True])
-@pytest.mark.parametrize("compile_", [jax.jit, lambda f: f], ids=["jit", "eager"])
-def test_settled_scalars_keep_every_bit_and_dtype(witness, compile_):
-    scalars = {f"f{i}": jnp.asarray(x) for i, x in enumerate(ODD_NUMBERS)}
-    scalars |= {
-        "single": jnp.float32(-2e-38),
-        "count": jnp.int32(-7),
-        "big": jnp.int32(2**31 - 1),
-        "flag": jnp.bool_(True),
-    }
-    scalars |= {"array": jnp.arange(3.0), "key": jax.random.key(0)}
-    settled = compile_(tree.settled)(scalars, jnp.bool_(witness))
-    assert jax.tree.structure(settled) == jax.tree.structure(scalars)
-    for name, before in scalars.items():
-        after = settled[name]
-        assert after.dtype == before.dtype
-        if name == "key":
-            before, after = jax.random.key_data(before), jax.random.key_data(after)
-        assert np.asarray(after).tobytes() == np.asarray(before).tobytes(), name
-
-
-def test_settled_scalars_have_the_derivative_of_the_identity_and_go_through_vmap():
-    np.testing.assert_array_equal(jax.grad(lambda x: 3 * tree.settled(x, x > 0))(2.0), 3.0)
-    np.testing.assert_array_equal(
-        jax.vmap(lambda x: tree.settled(x, x > 0))(jnp.arange(-2.0, 2.0)), jnp.arange(-2.0, 2.0)
-    )
-
-
-def test_a_settled_chain_of_decisions_stands_once_in_the_program():
-    def chain(s):
-        for i in range(30):
-            s = jnp.where(s > i, s * 1.5 - i, s + 0.3 * i)
-        return s
-
-    def lines(leaves, settle):
-        def act(xs, s):
-            decided = chain(s)
-            decided = tree.settled(decided, s > 0) if settle else decided
-            return [jnp.where(decided > 0, x * decided, x) for x in xs]
-
-        xs = [jnp.ones((4, 4))] * leaves
-        return jax.jit(act).lower(xs, jnp.float32(1)).compile().as_text().count("\n")
-
-    repeated = lines(8, settle=False) - lines(4, settle=False)
-    once = lines(8, settle=True) - lines(4, settle=True)
-    assert repeated > 4 * 30  # else there is nothing to settle any more
-    assert once < repeated / 4

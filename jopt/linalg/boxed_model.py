@@ -28,7 +28,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree
+from jopt import scalars, tree
 from jopt.linalg import compact
 from jopt.linalg.box import Box, longest, project
 from jopt.linalg.compact import Compact
@@ -120,7 +120,7 @@ def _cauchy(b: Compact, g: Params, steps: Box) -> Params:
             over=~(jnp.abs(slope) > FLAT * first) | ((s.trials == 0) & ~(slope < 0)),
         )
 
-    pack, unpack = tree.packing(start)
+    pack, unpack = scalars.packing(start)
     found = jax.lax.while_loop(lambda s: going(unpack(s)), lambda s: pack(body(unpack(s))), pack(start))
     return _on_path(g, steps, unpack(found).best)[0]
 

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import report, tree, validate
+from jopt import report, scalars, tree, validate
 from jopt.linalg.box import Box, project
 from jopt.linalg.boxed_path import BoxedPath, Recorder, empty_boxed_path, in_units
 from jopt.linalg.boxed_rounds import Carry, Rule, on_free, trip
@@ -141,7 +141,7 @@ def boxed_steihaug(
         steepest=jnp.bool_(True), recorder=Recorder(empty_boxed_path(g, kept), nothing, zero) if kept else None, k=nothing,
         status=first_of((broken, KrylovStatus.NONFINITE), (rr == 0, KrylovStatus.CONVERGED), otherwise=0),
     )  # fmt: skip
-    pack, unpack = tree.packing(carry)  # a loop pays for each array that it carries
+    pack, unpack = scalars.packing(carry)  # a loop pays for each array that it carries
     last = jax.lax.while_loop(
         lambda c: unpack(c).status == KrylovStatus.RUNNING,
         lambda c: pack(trip(scaled, rule, unpack(c))),

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jopt import report, tree, validate
+from jopt import report, scalars, tree, validate
 from jopt.linalg.operators import Operator, applied
 from jopt.linalg.symmetry import asymmetry, symmetry_tolerance
 from jopt.status import KrylovStatus, first_of
@@ -222,7 +222,7 @@ def _step(run: _Run, product: Params, precondition: Any, rule: _Rule) -> _Run:
     alpha = jnp.where(to_start, 1, run.rz / jnp.where(flat, 1, dad))
     good = jnp.isfinite(dad) & jnp.isfinite(alpha)
     took = good & ~flat
-    alpha, took = tree.settled((alpha, took), run.k > 0)
+    alpha, took = scalars.settled((alpha, took), run.k > 0)
     x = jax.tree.map(lambda x, d: x + jnp.where(took, alpha.astype(x.dtype) * d, 0), run.x, run.d)
     r = jax.tree.map(lambda r, p: r - jnp.where(took, alpha.astype(r.dtype) * p, 0), run.r, product)
     z = r if precondition is None else precondition(r)

@@ -32,13 +32,15 @@ their use in limited memory methods, Math. Program. 63, eq. (3.1), doi:10.1007/B
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jopt import tree
+from jopt import scalars, tree
 from jopt.types import Params, Scalar
 
 # Up to this number of parameters `choose` takes the recursion.
@@ -47,6 +49,10 @@ TWO_LOOP_MOST = 12
 # Up to this number of entries in a leaf a CPU is faster with one product of s and y with g, y and s, which is one call,
 # than with five sums; of longer ones it first copies five vectors, and then multiplies at a tenth of the speed.
 ONE_PRODUCT_MOST = 10_000
+
+# Up to this number of entries in a leaf, and where there are many leaves, products are written as sums: XLA compiles
+# sums of one shape once and each product anew. Beyond it sums take longer than products.
+SUMS_MOST = 2_000
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -222,7 +228,7 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
 
     They are one table, summed over the leaves: over many devices, one round of reductions.
     """
-    memory, dtype = history.curvatures.shape[0], history.gamma.dtype
+    memory, dtype, many = history.curvatures.shape[0], history.gamma.dtype, _many(history)
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
         rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
@@ -230,20 +236,28 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
         if tree.is_sharded(s):  # a contraction over a dimension known to be spread needs to be told what comes out
             both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
             return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
-        return jax.lax.platform_dependent(rows, s, y, g, cpu=_by_vectors, default=_by_matrices)
+        by_vectors = functools.partial(_by_vectors, sums=many and s.size <= SUMS_MOST)
+        return jax.lax.platform_dependent(rows, s, y, g, cpu=by_vectors, default=_by_matrices)
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
-    table = _settled(history, sum(leaves, jnp.zeros((2 * memory + 2, 3), dtype)))
+    table = scalars.combined(operator.add, leaves, jnp.zeros((2 * memory + 2, 3), dtype))
     return table[: 2 * memory, :2].reshape(2, memory, 2), table[2 * memory :]
 
 
-def _by_vectors(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
+def _by_vectors(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array, sums: bool = False) -> jax.Array:
     """Return the table of one leaf from products of the rows with one vector each, the fastest on a CPU."""
-    old = jnp.stack([jnp.tensordot(rows, v, v.ndim, precision=HIGHEST) for v in (g, y)], axis=1)
-    if s.size <= ONE_PRODUCT_MOST:
+    old = jnp.stack([_times(rows, v, sums) for v in (g, y)], axis=1)
+    if not sums and s.size <= ONE_PRODUCT_MOST:
         return _table(old, _contracted(jnp.stack([s, y]), jnp.stack([g, y, s])))
     s_g, s_y, s_s, y_g, y_y = (jnp.sum(a * b) for a, b in ((s, g), (s, y), (s, s), (y, g), (y, y)))
     return _table(old, jnp.stack([s_g, s_y, s_s, y_g, y_y, s_y]).reshape(2, 3))
+
+
+def _times(rows: jax.Array, v: jax.Array, sums: bool) -> jax.Array:
+    """Return the inner products of k arrays with one, shape (k,)."""
+    if sums:
+        return jnp.sum(rows * v[None], axis=tuple(range(1, rows.ndim)))
+    return jnp.tensordot(rows, v, v.ndim, precision=HIGHEST)
 
 
 def _by_matrices(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
@@ -270,8 +284,11 @@ def _combine(history: History, weights: jax.Array, like: Params) -> Params:
 
     def leaf(rows: jax.Array, like: jax.Array) -> jax.Array:
         rows, flat = rows.reshape(weights.size, *like.shape).astype(like.dtype), weights.reshape(-1).astype(like.dtype)
+        if many and like.size <= SUMS_MOST:
+            return jnp.sum(flat.reshape(-1, *[1] * like.ndim) * rows, axis=0)
         return jnp.tensordot(flat, rows, 1, precision=HIGHEST)
 
+    many = _many(history)
     return jax.tree.map(leaf, history.pairs, like)
 
 
@@ -295,8 +312,11 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
 
 def _settled(history: History, a: Any) -> Any:
     """Return numbers settled where there are leaves enough to read them."""
-    many = len(jax.tree.leaves(history.pairs)) >= tree.MANY_LEAVES
-    return tree.settled(a, history.stored > 0) if many else a
+    return scalars.settled(a, history.stored > 0) if _many(history) else a
+
+
+def _many(history: History) -> bool:
+    return len(jax.tree.leaves(history.pairs)) >= scalars.MANY_LEAVES
 
 
 def _as_stored(history: History, vector: Params) -> Params:

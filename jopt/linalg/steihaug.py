@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import report, tree, validate
+from jopt import report, scalars, tree, validate
 from jopt.linalg.operators import Operator, applied
 from jopt.status import KrylovStatus, first_of
 from jopt.types import Params, Scalar
@@ -195,7 +195,7 @@ def steihaug(
         status=first_of((~(jnp.isfinite(gg) & (radius > 0)), KrylovStatus.NONFINITE), (gg == 0, KrylovStatus.CONVERGED), otherwise=0),
     )  # fmt: skip
     small = jnp.square(jnp.asarray(rtol, dtype)) * gg
-    pack, unpack = tree.packing(carry)  # a loop pays for each array that it carries
+    pack, unpack = scalars.packing(carry)  # a loop pays for each array that it carries
     last = jax.lax.while_loop(
         lambda c: unpack(c).status == KrylovStatus.RUNNING,
         lambda c: pack(_iterate(scaled, small, budget, unpack(c))),
@@ -224,7 +224,7 @@ def _iterate(operator: Operator, small: Scalar, budget: int, c: _Carry) -> _Carr
     length = jnp.where(finite, jnp.where(inside, alpha, best), 0)
     # On the path stands the way forward, on which the model falls all along: the other end is beyond a hill.
     ahead = jnp.where(inside, length, jnp.where(finite, forward, 0))
-    length, ahead, finite, inside = tree.settled((length, ahead, finite, inside), c.k > 0)
+    length, ahead, finite, inside = scalars.settled((length, ahead, finite, inside), c.k > 0)
     p, r = tree.axpy(length, c.d, c.p), tree.axpy(length, _finite_or_zero(finite, a_d), c.r)
     rr = tree.vdot(r, r)
     beta = rr / c.rr

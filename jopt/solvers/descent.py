@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jopt import tree
+from jopt import scalars, tree
 from jopt.linalg.box import Box, is_bounded, longest, projected_gradient, steps_within
 from jopt.linesearch.conditions import value_noise
 from jopt.linesearch.first_trial import FirstTrialInfo, Strategy, unit
@@ -61,7 +61,7 @@ class DescentState(NamedTuple):
 
     Changed in every step:
 
-      search: state of the line search, its scalars packed into vectors (`jopt.tree.packing`).
+      search: state of the line search, its scalars packed into vectors (`jopt.scalars.packing`).
     """
 
     params: Params
@@ -148,7 +148,9 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
         grad_norm = bounds.grad_norm(box, point)
         step_norm = tree.max_abs(tree.sub(point.params, state.params))
         verdict = _judge(state, searched, point.value, grad_norm, step_norm)
-        searched, verdict, grad_norm, step_norm = tree.settled((searched, verdict, grad_norm, step_norm), state.started)
+        searched, verdict, grad_norm, step_norm = scalars.settled(
+            (searched, verdict, grad_norm, step_norm), state.started
+        )
         info = _report(state, point, grad_norm, step_norm, verdict)
         floor = find_floor(state.floor, info)
 
@@ -187,7 +189,7 @@ def descent(direction: optax.GradientTransformation, search: LineSearch, *, firs
 def _packing(search: LineSearch, scalar: Scalar) -> Any:
     """Return `pack` and `unpack` for the states of a search whose scalars are like `scalar`."""
     like = jax.ShapeDtypeStruct((), scalar.dtype)
-    return tree.packing(jax.eval_shape(search.init, like, like, like))
+    return scalars.packing(jax.eval_shape(search.init, like, like, like))
 
 
 def _search_on(
@@ -279,7 +281,7 @@ def _set_course(base: Point, scaled: Params, restart: jax.Array, box: Box | None
     unit_, ratio = tree.scaled_norm(base.grad)
     g_d = -tree.vdot(base.grad, scaled)
     steepest = restart | ~((g_d < 0) & jnp.isfinite(g_d))
-    unit_, ratio, g_d, steepest = tree.settled((unit_, ratio, g_d, steepest), restart)
+    unit_, ratio, g_d, steepest = scalars.settled((unit_, ratio, g_d, steepest), restart)
     # In the dtype of the scalars: in that of a leaf the largest entry of all may be zero.
     unit_grad = jax.tree.map(lambda g: (g.astype(unit_.dtype) / unit_).astype(g.dtype), base.grad)
     if box is not None:

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from jopt import tree, validate
+from jopt import scalars, validate
 from jopt.solvers import loop
 from jopt.solvers.loop import LoopState
 from jopt.status import Status
@@ -49,7 +49,7 @@ class Crew(NamedTuple):
 
     Attributes:
       data: what is each problem's own, a list of arrays of shape (lanes, ...).
-      states: the loop's states, packed (`jopt.tree.packing`), with a leading axis of length lanes.
+      states: the loop's states, packed (`jopt.scalars.packing`), with a leading axis of length lanes.
       owner: the problem of each lane, `size` if it has none; int32, shape (lanes,).
       waiting: the first problem that has not begun, int32.
       results: the states of the problems that have ended, packed, with a leading axis of length `size`.
@@ -84,7 +84,7 @@ def drive(
     lanes = min(lanes, size)
     leaving = max(1, lanes // PARTS)
     one = jax.eval_shape(begin, jax.eval_shape(lambda rows: [x[0] for x in rows], data))
-    pack, unpack = tree.packing(one)  # a loop pays for each array that it carries
+    pack, unpack = scalars.packing(one)  # a loop pays for each array that it carries
     begin_all = jax.vmap(lambda rows: pack(begin(rows)))
     trip_all = jax.vmap(lambda rows, packed: pack(trip(rows, unpack(packed))))
     running = jax.vmap(lambda packed: unpack(packed).status == Status.RUNNING)

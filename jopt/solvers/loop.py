@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree
+from jopt import scalars, tree
 from jopt.solvers import bounds, second_order
 from jopt.solvers.info import Info
 from jopt.solvers.objective import Objective, Point
@@ -151,7 +151,7 @@ def trip(
         status = jnp.where(found.status == Status.RUNNING, beyond, found.status)
     finite = jnp.isfinite(info.point.value) & jnp.isfinite(info.grad_norm)
     better = first | passed | (finite & (info.point.value < state.best.value))
-    better, status, nit, nfev = tree.settled((better, status, nit, nfev), first)
+    better, status, nit, nfev = scalars.settled((better, status, nit, nfev), first)
     reached = LoopState(
         solver=after,
         best=tree.where(better, tree.cast(info.point, state.best), state.best),
@@ -177,7 +177,7 @@ def run(
 ) -> LoopState:
     """Run the solver from `params`, or on from `start`, until a status is reached; nothing in here raises."""
     start = begin(solver, objective, params, options) if start is None else start
-    pack, unpack = tree.packing(start)  # a loop pays for each array that it carries
+    pack, unpack = scalars.packing(start)  # a loop pays for each array that it carries
     packed = jax.lax.while_loop(
         lambda packed: unpack(packed).status == Status.RUNNING,
         lambda packed: pack(trip(solver, objective, stopping, unpack(packed), options)[0]),
@@ -190,7 +190,7 @@ def run_until(
     solver: Solver, objective: Objective, stopping: Stopping, seen: Seen, options: Options, until: Until
 ) -> Seen:
     """Run the solver on until a status is reached, or one of two counts: a chunk of what `run` does, trip for trip."""
-    pack, unpack = tree.packing(seen)
+    pack, unpack = scalars.packing(seen)
 
     def more(packed: Any) -> jax.Array:
         state = unpack(packed).state

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jopt import tree, validate
+from jopt import scalars, tree, validate
 from jopt.linalg.box import Box, moved, projected_gradient, steps_within
 from jopt.linalg.steihaug import Step
 from jopt.linesearch.conditions import value_noise
@@ -250,7 +250,7 @@ def _look(state: TrustRegionState, point: Point, error: Scalar, eta: float, box:
     ratio = jnp.where(finite & (state.step.decrease > 0), decrease / state.step.decrease, -jnp.inf)
     accepted = finite & (~state.started | ((ratio > eta) & (step_norm > 0)))
     outcome = Outcome(state.radius, state.step.norm, state.step.slope, decrease, ratio)
-    return tree.settled(_Seen(outcome, accepted, finite, grad_norm, step_norm), state.started)
+    return scalars.settled(_Seen(outcome, accepted, finite, grad_norm, step_norm), state.started)
 
 
 def _status(state: TrustRegionState, point: Point, seen: _Seen, error: Scalar) -> jax.Array:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support import DTYPES, assert_trees_close, tolerance
 
-from jopt import tree
+from jopt import scalars, tree
 from jopt.linalg import limited_memory
 from jopt.linalg.limited_memory import empty, forget, gram, two_loop
 
@@ -504,7 +504,14 @@ def test_a_loop_updates_the_history_in_place(form, n):
 
 
 @pytest.mark.parametrize("most", [0, N])
-@pytest.mark.parametrize("table", [limited_memory._by_vectors, limited_memory._by_matrices])
+@pytest.mark.parametrize(
+    "table",
+    [
+        limited_memory._by_vectors,
+        pytest.param(functools.partial(limited_memory._by_vectors, sums=True), id="sums"),
+        limited_memory._by_matrices,
+    ],
+)
 def test_the_table_of_a_leaf_holds_every_inner_product(table, most, monkeypatch):
     monkeypatch.setattr(limited_memory, "ONE_PRODUCT_MOST", most)
     s, y, g = stacked("random, condition 10", jnp.float64)
@@ -513,6 +520,14 @@ def test_the_table_of_a_leaf_holds_every_inner_product(table, most, monkeypatch)
     np.testing.assert_allclose(got[:-2, :2], np.stack([rows @ g, rows @ y], axis=1), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(got[:-2, 2], 0)
     np.testing.assert_allclose(got[-2:], [[s @ g, s @ y, s @ s], [y @ g, y @ y, y @ s]], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+@pytest.mark.parametrize("leaves", [scalars.MANY_LEAVES - 1, scalars.MANY_LEAVES])
+def test_products_with_many_short_leaves_are_sums(leaves, longer):
+    x = [jax.ShapeDtypeStruct((limited_memory.SUMS_MOST + longer,), jnp.float32)] * leaves
+    program = jax.jit(gram).lower(jax.eval_shape(lambda x: empty(x, MEMORY), x), x, x, x).compile().as_text()
+    assert (" dot(" in program) is (longer == 1 or leaves < scalars.MANY_LEAVES)
 
 
 @pytest.mark.parametrize("longer", [0, 1])
