@@ -67,7 +67,11 @@ def of_product(product: limited_memory.Product) -> Form:
     """Return the form that is told the pair: it keeps the point and the gradient of its last call."""
 
     def init(x: jax.Array) -> Any:
-        return limited_memory.empty(x, MEMORY), jnp.copy(x), jnp.zeros_like(x)  # the first s is zero: no pair
+        return (
+            limited_memory.empty(x, MEMORY, product=product),
+            jnp.copy(x),
+            jnp.zeros_like(x),
+        )  # the first s is zero: no pair
 
     def update(state: Any, x: jax.Array, g: jax.Array) -> tuple[Any, jax.Array]:
         history, before, grad_before = state

@@ -35,7 +35,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -57,16 +57,39 @@ SUMS_MOST = 2_000
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
+class Pairs(NamedTuple):
+    """The pairs, as the recursion reads them. m is the memory; a slot without a pair holds zeros.
+
+    Two arrays: XLA's CPU backend runs a program's small kernels one after the other as long as none of them touches an
+    array of more than 512 bytes; else it hands them to threads, which takes longer than the kernels do.
+
+    Attributes:
+      s: a tree like params with leaves of shape (m, ...).
+      y: likewise.
+      curvatures: <s_i, y_i>, shape (m,).
+      gamma: <s, y>/<y, y> of the newest pair, 1 while there is none.
+      stored: pairs kept since the last reset, int32; the next one goes into slot `stored` mod m.
+    """
+
+    s: Params
+    y: Params
+    curvatures: jax.Array
+    gamma: Scalar
+    stored: jax.Array
+
+
 class History(NamedTuple):
-    """The pairs and what is known of their inner products. m is the memory; a slot without a pair holds zeros.
+    """The pairs and what is known of their inner products, as `gram` reads them.
+
+    One array: long vectors are then multiplied with all rows in one pass.
 
     Attributes:
       pairs: tree like params with leaves of shape (2, m, ...): the s, then the y.
-      curvatures: <s_i, y_i>, shape (m,).
-      inverse: R^-1 with rows and columns in slots, shape (m, m); the two-loop form leaves it zero.
-      yy: Y'Y, shape (m, m); the two-loop form leaves it zero.
-      gamma: <s, y>/<y, y> of the newest pair, 1 while there is none.
-      stored: pairs kept since the last reset, int32; the next one goes into slot `stored` mod m.
+      curvatures: as in `Pairs`.
+      inverse: R^-1 with rows and columns in slots, shape (m, m).
+      yy: Y'Y, shape (m, m).
+      gamma: as in `Pairs`.
+      stored: as in `Pairs`.
     """
 
     pairs: Params
@@ -77,38 +100,49 @@ class History(NamedTuple):
     stored: jax.Array
 
 
-Product = Callable[[History, Params, Params, Params], tuple[History, Params]]
+AnyHistory = TypeVar("AnyHistory", bound=Pairs | History)
+
+Product = Callable[[Any, Params, Params, Params], tuple[Any, Params]]
 """`(history, s, y, g) -> (history with the pair if it is fit to keep, B g)`."""
 
 
-def empty(params: Params, memory: int, dtype: Any = None) -> History:
+def empty(params: Params, memory: int, dtype: Any = None, *, product: Product | None = None) -> Pairs | History:
     """Return the history without pairs, for which B is the identity.
 
     Args:
       params: tree of floating arrays.
       memory: pairs to keep, m >= 1.
       dtype: dtype of the stored pairs; None keeps each leaf's.
+      product: the form that will read it, `two_loop` or `gram`; None for the one that `choose` returns.
     """
     scalar = tree.scalar_dtype(params)
-    return History(
-        # Made of zeros like the leaf, which are spread over devices as the leaf is.
-        pairs=jax.tree.map(lambda x: jnp.broadcast_to(jnp.zeros_like(x, dtype), (2, memory, *x.shape)), params),
-        curvatures=jnp.zeros(memory, scalar),
-        inverse=jnp.zeros((memory, memory), scalar),
-        yy=jnp.zeros((memory, memory), scalar),
-        gamma=jnp.ones((), scalar),
-        stored=jnp.zeros((), jnp.int32),
-    )
+
+    def rows(*shape: int) -> Params:  # made of zeros like the leaf, which are spread over devices as the leaf is
+        return jax.tree.map(lambda x: jnp.broadcast_to(jnp.zeros_like(x, dtype), (*shape, *x.shape)), params)
+
+    curvatures, gamma, stored = jnp.zeros(memory, scalar), jnp.ones((), scalar), jnp.zeros((), jnp.int32)
+    if (product or choose(params)) is two_loop:
+        return Pairs(rows(memory), rows(memory), curvatures, gamma, stored)
+    inverse, yy = (jnp.zeros((memory, memory), scalar) for _ in range(2))
+    return History(rows(2, memory), curvatures, inverse, yy, gamma, stored)
 
 
-def forget(history: History, condition: jax.Array) -> History:
+def forget(history: AnyHistory, condition: jax.Array) -> AnyHistory:
     """Return the history without its pairs if the condition holds. The stored pairs stay, with weights of zero."""
+    if isinstance(history, History):
+        history = history._replace(inverse=jnp.where(condition, 0, history.inverse))
     return history._replace(
         curvatures=jnp.where(condition, 0, history.curvatures),
-        inverse=jnp.where(condition, 0, history.inverse),
         gamma=jnp.where(condition, 1, history.gamma),
         stored=jnp.where(condition, 0, history.stored),
     )
+
+
+def stacked(history: Pairs | History) -> Params:
+    """Return the pairs as one tree with leaves of shape (2, m, ...): the s, then the y."""
+    if isinstance(history, History):
+        return history.pairs
+    return jax.tree.map(lambda s, y: jnp.stack([s, y]), history.s, history.y)
 
 
 def choose(params: Params) -> Product:
@@ -121,22 +155,32 @@ def choose(params: Params) -> Product:
     return gram if sharded or tree.size(params) > TWO_LOOP_MOST else two_loop
 
 
-def two_loop(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
+def product_of(history: Pairs | History) -> Product:
+    """Return the form for which a history was made."""
+    return two_loop if isinstance(history, Pairs) else gram
+
+
+def two_loop(history: Pairs, s: Params, y: Params, g: Params) -> tuple[Pairs, Params]:
     """Add the pair if it is fit to keep; return B g by Nocedal's recursion (1980, section 3)."""
     history = push(history, s, y)
     return history, recursion(history, g)
 
 
-def push(history: History, s: Params, y: Params) -> History:
-    """Return the history with the pair, if it is fit to keep, for `recursion`; `gram` needs inner products as well."""
-    s, y = _as_stored(history, s), _as_stored(history, y)
+def push(history: Pairs, s: Params, y: Params) -> Pairs:
+    """Return the pairs with a new one, if it is fit to keep."""
+    s, y = _as_stored(history.s, s), _as_stored(history.y, y)
     s_y, y_y = tree.vdot(s, y), tree.vdot(y, y)
     kept = fit_to_keep(s_y, tree.vdot(s, s), y_y)
-    pairs = _write(history, kept, s, y, s)
-    return _count_in(history, kept, s_y, y_y)._replace(pairs=pairs)
+    slot = _next_slot(history)
+
+    def write(rows: jax.Array, new: jax.Array) -> jax.Array:
+        return _write_row(rows, slot, kept, new[None], axis=0)
+
+    after = _count_in(history, kept, s_y, y_y)
+    return after._replace(s=jax.tree.map(write, history.s, s), y=jax.tree.map(write, history.y, y))
 
 
-def recursion(history: History, g: Params) -> Params:
+def recursion(history: Pairs, g: Params) -> Params:
     """Return B g by Nocedal's recursion (1980, section 3), reading the pairs alone."""
     memory = history.curvatures.shape[0]
     weights = jnp.where(history.curvatures > 0, 1 / jnp.where(history.curvatures > 0, history.curvatures, 1), 0)
@@ -145,8 +189,8 @@ def recursion(history: History, g: Params) -> Params:
 
     def pair(age: jax.Array) -> tuple[Params, Params, jax.Array]:
         slot = newest - jnp.asarray(age, jnp.int32)  # as for any index, -1 is the last
-        rows = jax.tree.map(lambda p: jax.lax.dynamic_index_in_dim(p, slot, axis=1, keepdims=False), history.pairs)
-        return jax.tree.map(lambda r: r[0], rows), jax.tree.map(lambda r: r[1], rows), weights[slot]
+        row = functools.partial(jax.lax.dynamic_index_in_dim, index=slot, keepdims=False)
+        return jax.tree.map(row, history.s), jax.tree.map(row, history.y), weights[slot]
 
     def from_new_to_old(age: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
         q, alphas = carry
@@ -166,7 +210,7 @@ def recursion(history: History, g: Params) -> Params:
 
 def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
     """Add the pair if it is fit to keep; return B g from inner products (Byrd, Nocedal and Schnabel 1994, eq. 3.1)."""
-    s, y = _as_stored(history, s), _as_stored(history, y)
+    s, y = _as_stored(history.pairs, s), _as_stored(history.pairs, y)
     old, new = _inner_products(history, s, y, g)
     (s_g, s_y, s_s), (y_g, y_y, _) = new
     kept = fit_to_keep(s_y, s_s, y_y)
@@ -196,13 +240,16 @@ def fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:
     return curved & (s_y >= float(info.tiny)) & (y_y >= float(info.tiny)) & jnp.isfinite(s_y) & jnp.isfinite(y_y)
 
 
-def _at_slot(history: History) -> jax.Array:
+def _next_slot(history: Pairs | History) -> jax.Array:
+    return jnp.mod(history.stored, history.curvatures.shape[0])
+
+
+def _at_slot(history: Pairs | History) -> jax.Array:
     """Return the mask, shape (m,), of the slot into which the next pair goes."""
-    memory = history.curvatures.shape[0]
-    return jnp.arange(memory, dtype=jnp.int32) == jnp.mod(history.stored, memory)
+    return jnp.arange(history.curvatures.shape[0], dtype=jnp.int32) == _next_slot(history)
 
 
-def _count_in(history: History, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> History:
+def _count_in(history: AnyHistory, kept: jax.Array, s_y: Scalar, y_y: Scalar) -> AnyHistory:
     """Return the history with the scalars of the new pair, if it is kept."""
     return history._replace(
         curvatures=jnp.where(kept & _at_slot(history), s_y, history.curvatures),
@@ -298,16 +345,18 @@ def _write(history: History, kept: jax.Array, s: Params, y: Params, product: Par
     Only one row is read and written, so that a loop updates the history in place. `product` was computed from the
     history as it stood: a test of it that always holds, but not for a compiler that cannot know so, makes the write wait.
     """
-    slot = jnp.mod(history.stored, history.curvatures.shape[0])
+    slot = _next_slot(history)
 
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, product: jax.Array) -> jax.Array:
-        old = jax.lax.dynamic_slice_in_dim(rows, slot, 1, axis=1)
-        new = jnp.stack([s, y])[:, None].astype(rows.dtype)
         computed = ~jnp.isnan(jnp.nan_to_num(product))
-        row = jnp.where(kept & computed, new, old)
-        return jax.lax.dynamic_update_slice_in_dim(rows, row, slot, axis=1)
+        return _write_row(rows, slot, kept & computed, jnp.stack([s, y])[:, None], axis=1)
 
     return jax.tree.map(leaf, history.pairs, s, y, product)
+
+
+def _write_row(rows: jax.Array, slot: jax.Array, kept: jax.Array, new: jax.Array, axis: int) -> jax.Array:
+    row = jnp.where(kept, new.astype(rows.dtype), jax.lax.dynamic_slice_in_dim(rows, slot, 1, axis))
+    return jax.lax.dynamic_update_slice_in_dim(rows, row, slot, axis)
 
 
 def _settled(history: History, a: Any) -> Any:
@@ -319,9 +368,9 @@ def _many(history: History) -> bool:
     return len(jax.tree.leaves(history.pairs)) >= scalars.MANY_LEAVES
 
 
-def _as_stored(history: History, vector: Params) -> Params:
-    """Return the vector as the history will hold it, in the dtypes in which its leaves are computed."""
-    return jax.tree.map(lambda x, rows: x.astype(rows.dtype).astype(tree.wide(x.dtype)), vector, history.pairs)
+def _as_stored(rows: Params, vector: Params) -> Params:
+    """Return the vector as the rows will hold it, in the dtypes in which its leaves are computed."""
+    return jax.tree.map(lambda x, rows: x.astype(rows.dtype).astype(tree.wide(x.dtype)), vector, rows)
 
 
 def _widened(vector: Params) -> Params:

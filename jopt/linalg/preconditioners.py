@@ -177,11 +177,11 @@ def limited_memory(memory: int = 10) -> Preconditioner:
     """
     validate.integer("limited_memory", "memory", memory, low=1)
 
-    def prepare(operator: Operator, params: Params, state: lbfgs.History) -> Prepared:
+    def prepare(operator: Operator, params: Params, state: lbfgs.Pairs) -> Prepared:
         del operator, params
         return Prepared(lambda r: lbfgs.recursion(state, r), state, jnp.zeros((), jnp.int32))
 
-    return Preconditioner(lambda params: lbfgs.empty(params, memory), prepare, lbfgs.push)
+    return Preconditioner(lambda params: lbfgs.empty(params, memory, product=lbfgs.two_loop), prepare, lbfgs.push)
 
 
 def fixed(function: Callable[[Params, Params], Params]) -> Preconditioner:

@@ -90,6 +90,10 @@ def from_pairs(name: str, direction: PairDirection, *, bounded: bool = False) ->
     return made
 
 
+Kept = limited_memory.Pairs | limited_memory.History
+"""What L-BFGS keeps, as the form of its product reads it."""
+
+
 @described
 def scale_by_lbfgs(
     memory: int = 10,
@@ -108,7 +112,8 @@ def scale_by_lbfgs(
 
     Args:
       memory: pairs kept, m >= 1; 5 to 20 is usual.
-      product: `jopt.linalg.limited_memory.two_loop` or `.gram`; None chooses by size and sharding at trace time.
+      product: `jopt.linalg.limited_memory.two_loop`, `.gram`, or a function of a `History` like it; None chooses by size and
+        sharding when `init` is traced.
       history_dtype: floating dtype in which the pairs are stored, bfloat16 to halve the memory; None keeps each leaf's.
 
     Returns:
@@ -138,12 +143,12 @@ def scale_by_lbfgs(
         msg = f"scale_by_lbfgs: product must be None or a function such as limited_memory.gram, got {product!r}."
         raise TypeError(msg)
 
-    def init(params: Params) -> limited_memory.History:
-        return limited_memory.empty(params, memory, history_dtype)
+    def init(params: Params) -> Kept:
+        return limited_memory.empty(params, memory, history_dtype, product=product)
 
     def update(
         grads: Updates,
-        state: limited_memory.History,
+        state: Kept,
         s: Params,
         y: Params,
         moved: jax.Array,
@@ -152,16 +157,14 @@ def scale_by_lbfgs(
         needed: Any = True,
     ) -> Any:
         del moved  # a pair of zeros is not kept
-        multiply = product or limited_memory.choose(grads)
+        multiply = product or limited_memory.product_of(state)
         state, scaled = multiply(state, s, y, grads)
         return (scaled, state) if box is None else _within(box, grads, scaled, state, needed)
 
     return from_pairs("scale_by_lbfgs", PairDirection(init, update, limited_memory.forget), bounded=True)
 
 
-def _within(
-    box: Box, grads: Updates, scaled: Updates, state: limited_memory.History, needed: Any
-) -> tuple[Updates, limited_memory.History]:
+def _within(box: Box, grads: Updates, scaled: Updates, state: Kept, needed: Any) -> tuple[Updates, Kept]:
     """Return B g where -B g lies within the box, otherwise the negative of the step that `boxed_model` finds.
 
     Where it finds none, by rounding or since no entry can move, the pairs are forgotten.
@@ -169,12 +172,12 @@ def _within(
     fits = jax.tree.map(lambda u, low, high: jnp.all((-u >= low) & (-u <= high)), scaled, box.lower, box.upper)
     inside = jnp.all(jnp.stack([jnp.bool_(True), *jax.tree.leaves(fits)]))
 
-    def minimise(state: limited_memory.History) -> tuple[Updates, Scalar]:
+    def minimise(state: Kept) -> tuple[Updates, Scalar]:
         g, steps = jax.tree.map(lambda x: x.astype(tree.wide(x.dtype)), (grads, box))
         p, value = boxed_model.minimise(compact.compact(state), g, steps)
         return tree.negative(project(box, tree.cast(p, grads))), value
 
-    def keep(state: limited_memory.History) -> tuple[Updates, Scalar]:
+    def keep(state: Kept) -> tuple[Updates, Scalar]:
         return scaled, -jnp.ones_like(state.gamma)
 
     u, value = jax.lax.cond(needed & ~inside, minimise, keep, state)

@@ -18,7 +18,7 @@ def test_all_forms_give_the_same_direction_to_rounding():
 
 def test_the_error_sees_a_wrong_direction():
     def wrong(history, s, y, g):
-        history, out = limited_memory.two_loop(history, s, y, g)
+        history, out = limited_memory.gram(history, s, y, g)
         return history, out * (1 + 1e-6)
 
     assert directions._error(directions.of_product(wrong), "float64", 10.0, 5) == pytest.approx(1e-6, rel=1e-3)

@@ -36,7 +36,7 @@ def laid_out(leaves, kind):
 
 
 def compile_direction(product, memory, params):
-    history = empty(params, memory)
+    history = empty(params, memory, product=product)
     return jax.jit(product).lower(history, params, params, params).compile(), history
 
 

@@ -20,7 +20,7 @@ def step(s, y, g, lower, upper):
     def push(history, pair):
         return limited_memory.push(history, *pair), None
 
-    history = jax.lax.scan(push, limited_memory.empty(g, MEMORY), (s, y))[0]
+    history = jax.lax.scan(push, limited_memory.empty(g, MEMORY, product=limited_memory.two_loop), (s, y))[0]
     b = compact.compact(history)
     p, value = boxed_model.minimise(b, g, Box(lower, upper))
     return p, value, jax.vmap(lambda v: compact.product(b, v, compact.along(b, v)))(jnp.eye(N, dtype=g.dtype))

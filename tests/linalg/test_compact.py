@@ -51,7 +51,7 @@ def everything(s, y, v, free, forgotten):
     def push(history, pair):
         return limited_memory.push(history, *map(split, pair)), None
 
-    history = jax.lax.scan(push, limited_memory.empty(split(v), MEMORY), (s, y))[0]
+    history = jax.lax.scan(push, limited_memory.empty(split(v), MEMORY, product=limited_memory.two_loop), (s, y))[0]
     b = compact.compact(limited_memory.forget(history, forgotten))
     tree, mask = split(v), split(free)
     w_v = compact.along(b, tree)
@@ -94,11 +94,10 @@ def test_without_pairs_and_after_forgetting_them_it_is_the_identity():
     np.testing.assert_allclose(joined(solution), np.where(some, v, 0))
 
 
-def test_its_inverse_is_the_product_of_the_two_loop_recursion():
-    s, y = pairs(11, jnp.float64)
-    g = np.random.default_rng(8).standard_normal(N)
-    _, _, solution = everything(s, y, g, np.ones(N, bool), False)
-    history = limited_memory.empty(jnp.asarray(g), MEMORY)
-    for pair in zip(s, y, strict=True):
-        history = limited_memory.push(history, *map(jnp.asarray, pair))
-    np.testing.assert_allclose(joined(solution), limited_memory.recursion(history, jnp.asarray(g)), rtol=1e-10)
+@pytest.mark.parametrize("form", [limited_memory.two_loop, limited_memory.gram])
+def test_its_inverse_is_the_product_of_either_form(form):
+    g = jnp.asarray(np.random.default_rng(8).standard_normal(N))
+    history = limited_memory.empty(g, MEMORY, product=form)
+    history, directions = jax.lax.scan(lambda history, pair: form(history, *pair, g), history, pairs(11, jnp.float64))
+    b = compact.compact(history)
+    np.testing.assert_allclose(compact.solve(b, compact.reduced(b, g == g), g), directions[-1], rtol=1e-10)

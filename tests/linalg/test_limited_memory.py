@@ -118,7 +118,7 @@ def scan(form, history, triples):
 
 def run(form, triples, memory=MEMORY, history_dtype=None):
     like = jax.tree.map(lambda rows: jnp.asarray(rows[0]), triples[0])
-    history, (directions, stored) = scan(form, empty(like, memory, history_dtype), triples)
+    history, (directions, stored) = scan(form, empty(like, memory, history_dtype, product=form), triples)
     return history, np.asarray(directions), np.asarray(stored)
 
 
@@ -244,7 +244,7 @@ def small_update(form, history, s, y, g):
 
 def kept(form, s, y, dtype):
     s, y = jnp.asarray(s, dtype), jnp.asarray(y, dtype)
-    history, u = small_update(form, empty(s, 2), s, y, jnp.ones_like(s))
+    history, u = small_update(form, empty(s, 2, product=form), s, y, jnp.ones_like(s))
     assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves((history, u)))
     return int(history.stored) == 1
 
@@ -350,7 +350,7 @@ def test_forgetting_gives_the_identity_and_later_pairs_work_as_in_a_fresh_histor
 
 @every_form
 def test_without_a_pair_the_matrix_is_the_identity(form):
-    np.testing.assert_array_equal(matrix_of(form, empty(jnp.zeros(N), MEMORY)), np.eye(N))
+    np.testing.assert_array_equal(matrix_of(form, empty(jnp.zeros(N), MEMORY, product=form)), np.eye(N))
 
 
 # Invariances ----------------------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ def as_vectors(tree_):
 def run_tree(form, triples, dtypes, history_dtype=None):
     trees = tuple(as_tree(rows, dtypes) for rows in triples)
     like = jax.tree.map(lambda rows: rows[0], trees[0])
-    history, (directions, _) = scan(form, empty(like, MEMORY, history_dtype), trees)
+    history, (directions, _) = scan(form, empty(like, MEMORY, history_dtype, product=form), trees)
     assert [x.dtype for x in jax.tree.leaves(directions)] == [x.dtype for x in jax.tree.leaves(like)]
     return history, as_vectors(directions)
 
@@ -419,19 +419,19 @@ def test_a_tree_is_the_vector_of_its_leaves(form, narrow):
 def test_dtypes_are_kept_under_strict_promotion(form, dtypes, history_dtype):
     params = as_tree(np.ones(N), dtypes)
     with jax.numpy_dtype_promotion("strict"):
-        before = jax.eval_shape(lambda: empty(params, MEMORY, history_dtype))
+        before = jax.eval_shape(lambda: empty(params, MEMORY, history_dtype, product=form))
         after, u = jax.eval_shape(form, before, params, params, params)
     for a, b in ((after, before), (u, params)):
         assert jax.tree.map(lambda x: (x.shape, x.dtype), a) == jax.tree.map(lambda x: (x.shape, x.dtype), b)
     assert after.gamma.dtype == tree.scalar_dtype(params)
-    assert {x.dtype for x in jax.tree.leaves(after.pairs)} == {
+    assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(limited_memory.stacked, after))} == {
         jnp.dtype(d) for d in (history_dtype and [history_dtype]) or dtypes
     }
 
 
 @every_form
 def test_an_empty_tree_is_admitted(form):
-    history, u = jax.eval_shape(lambda: form(empty({}, MEMORY), {}, {}, {}))
+    history, u = jax.eval_shape(lambda: form(empty({}, MEMORY, product=form), {}, {}, {}))
     assert u == {}
     assert history.gamma.dtype == jnp.float32
 
@@ -442,7 +442,7 @@ def test_an_empty_tree_is_admitted(form):
 def test_a_bfloat16_history_is_the_matrix_of_the_rounded_pairs_and_descends(form, dtype, kind):
     s, y, g = stacked(kind, dtype)
     history, directions, stored = run(form, (s, y, g), history_dtype=jnp.bfloat16)
-    assert history.pairs.nbytes == empty(jnp.zeros(N, dtype), MEMORY).pairs.nbytes * 2 // jnp.dtype(dtype).itemsize
+    assert limited_memory.stacked(history).nbytes == 2 * MEMORY * N * jnp.dtype(jnp.bfloat16).itemsize
     assert stored[-1] > MEMORY
     rounded = tuple(np.asarray(jnp.asarray(rows, jnp.bfloat16), dtype) for rows in (s, y))
     eps = float(jnp.finfo(dtype).eps)
@@ -497,10 +497,10 @@ def test_a_loop_updates_the_history_in_place(form, n):
         return jax.lax.fori_loop(0, 5, body, (history, x, jnp.zeros_like(x), jnp.zeros_like(x)))
 
     x = jnp.ones(n)
-    text = jax.jit(loop, donate_argnums=0).lower(empty(x, memory), x).compile().as_text()
-    history = rf"f64\[2,{memory},{n}\]\S*"
+    text = jax.jit(loop, donate_argnums=0).lower(empty(x, memory, product=form), x).compile().as_text()
+    history = rf"f64\[(2,)?{memory},{n}\]\S*"
     assert re.search(rf"= {history} dynamic-update-slice\(", text)  # the pattern finds the history in this text
-    assert not re.findall(rf"= {history} copy\(", text)
+    assert not re.search(rf"= {history} copy\(", text)
 
 
 @pytest.mark.parametrize("most", [0, N])
@@ -543,7 +543,7 @@ def test_of_long_vectors_no_matrices_are_made(longer):
 def test_a_batch_is_a_loop_over_its_lanes(form):
     lanes = [stacked(kind, jnp.float64) for kind in ("random, condition 10", "collinear, condition 1e6")]
     batch = tuple(np.stack(rows) for rows in zip(*lanes, strict=True))
-    history = empty(jnp.zeros(N), MEMORY)
+    history = empty(jnp.zeros(N), MEMORY, product=form)
     _, (together, stored) = jax.vmap(lambda triples: scan(form, history, triples))(batch)
     for lane, directions, count in zip(lanes, together, stored, strict=True):
         _, alone, alone_stored = run(form, lane)

@@ -97,7 +97,7 @@ def test_the_remembered_matrix_is_lbfgs_of_the_last_directions():
     history = run(B, tool.init(jnp.zeros(N)))
     assert int(history.stored) == 5
     # On the directions remembered M is the inverse: M A d = d for the last of them (the secant equation).
-    s, y = np.asarray(history.pairs[0, 4 % 3]), np.asarray(history.pairs[1, 4 % 3])
+    s, y = np.asarray(history.s[4 % 3]), np.asarray(history.y[4 % 3])
     np.testing.assert_allclose(y, A @ A @ s, rtol=1e-9)
     ready = tool.prepare(lambda v: v, jnp.zeros(N), history)
     np.testing.assert_allclose(ready.apply(jnp.asarray(y)), s, rtol=1e-9)

@@ -10,6 +10,7 @@ import numpy as np
 
 import jopt
 import jopt.optimizers
+from jopt.linalg import limited_memory
 from jopt.solvers.least_squares import LEAST_SQUARES_METHODS
 from jopt.solvers.methods import METHODS
 
@@ -58,6 +59,7 @@ CHAINS = {
     "noise, old key": lambda: jopt.chain(jopt.add_noise(1e-3, 0.5, key=jax.random.PRNGKey(3)), jopt.sgd(1e-3)),
     "plateau": lambda: jopt.chain(jopt.sgd(1e-2), jopt.reduce_on_plateau(0.5, 1)),
     "named stages": lambda: jopt.chain(mean=jopt.scale_by_adam(), rate=jopt.scale_by_learning_rate(decay())),
+    "gram": lambda: jopt.chain(jopt.scale_by_lbfgs(3, product=limited_memory.gram), jopt.scale_by_line_search()),
     "line search": lambda: jopt.chain(jopt.scale_by_lbfgs(3), jopt.scale_by_line_search()),
 }
 

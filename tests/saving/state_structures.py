@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import jopt
 import jopt.optimizers
 import jopt.transforms
+from jopt.linalg import limited_memory
 from jopt.solvers import loop
 from jopt.solvers.least_squares import LEAST_SQUARES_METHODS
 from jopt.solvers.methods import METHODS
@@ -86,6 +87,7 @@ def states():
         yield f"recipe: {name}", made(getattr(jopt, name)).init(params())
     for name in stages():
         yield f"stage: {name}", made(getattr(jopt, name)).init(params())
+    yield "stage: scale_by_lbfgs, gram", jopt.scale_by_lbfgs(product=limited_memory.gram).init(params())
     for forcing in ("eisenstat-walker-1", "eisenstat-walker-2", 0.1):
         yield f"stage: scale_by_newton_cg, forcing {forcing}", jopt.scale_by_newton_cg(forcing=forcing).init(params())
     for tool in ("jacobi", "hutchinson", "lbfgs"):

@@ -89,7 +89,7 @@ def test_product_is_the_form_used(product, size, used):
 
     def jaxpr(update):
         x = jnp.zeros(size)
-        s = limited_memory.empty(x, 2)
+        s = limited_memory.empty(x, 2, product=used)
         return str(jax.make_jaxpr(update)(x, s, x, x))
 
     ours = jaxpr(lambda g, state, s, y: direction.pairs.update(g, state, s, y, jnp.bool_(True))[::-1])
@@ -100,7 +100,7 @@ def test_product_is_the_form_used(product, size, used):
 def test_history_dtype_is_the_dtype_of_the_pairs_alone(history_dtype):
     params, grads = points(jnp.float32)
     state, u = scan(scale_by_lbfgs(4, history_dtype=history_dtype), params, grads)
-    stored = {x.dtype for x in jax.tree.leaves(state.inner.pairs)}
+    stored = {x.dtype for x in jax.tree.leaves(limited_memory.stacked(state.inner))}
     assert stored == {jnp.dtype(history_dtype or "float32")}
     assert {x.dtype for x in jax.tree.leaves((u, state.params, state.grads, state.inner.gamma))} == {
         jnp.dtype("float32")
