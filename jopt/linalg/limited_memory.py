@@ -161,7 +161,12 @@ def product_of(history: Pairs | History) -> Product:
 
 
 def two_loop(history: Pairs, s: Params, y: Params, g: Params) -> tuple[Pairs, Params]:
-    """Add the pair if it is fit to keep; return B g by Nocedal's recursion (1980, section 3)."""
+    """Add the pair if it is fit to keep; return B g by Nocedal's recursion (1980, section 3).
+
+    Raises:
+      TypeError: if the history is not one of `Pairs`.
+    """
+    _check_kind("two_loop", history, Pairs)
     history = push(history, s, y)
     return history, recursion(history, g)
 
@@ -209,7 +214,12 @@ def recursion(history: Pairs, g: Params) -> Params:
 
 
 def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Params]:
-    """Add the pair if it is fit to keep; return B g from inner products (Byrd, Nocedal and Schnabel 1994, eq. 3.1)."""
+    """Add the pair if it is fit to keep; return B g from inner products (Byrd, Nocedal and Schnabel 1994, eq. 3.1).
+
+    Raises:
+      TypeError: if the history is not a `History`.
+    """
+    _check_kind("gram", history, History)
     s, y = _as_stored(history.pairs, s), _as_stored(history.pairs, y)
     old, new = _inner_products(history, s, y, g)
     (s_g, s_y, s_s), (y_g, y_y, _) = new
@@ -230,6 +240,15 @@ def gram(history: History, s: Params, y: Params, g: Params) -> tuple[History, Pa
     direction = tree.axpy(newest[0], _only_if(kept, s), tree.axpy(newest[1], _only_if(kept, y), combined))
     direction = tree.axpy(gamma, g, direction)
     return after._replace(pairs=_write(history, kept, s, y, combined)), tree.cast(direction, g)
+
+
+def _check_kind(form: str, history: Any, kind: type) -> None:
+    if not isinstance(history, kind):
+        msg = (
+            f"{form}: history must be a {kind.__name__}, got {type(history).__name__}; "
+            f"make it with empty(..., product={form}), or give scale_by_lbfgs product={form} itself."
+        )
+        raise TypeError(msg)
 
 
 def fit_to_keep(s_y: Scalar, s_s: Scalar, y_y: Scalar) -> jax.Array:

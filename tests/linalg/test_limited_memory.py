@@ -464,6 +464,13 @@ def test_the_form_is_chosen_by_the_size_of_the_whole_tree():
     assert limited_memory.choose({}) is two_loop
 
 
+@pytest.mark.parametrize(("form", "other"), [(two_loop, gram), (gram, two_loop)])
+def test_the_history_of_the_other_form_is_refused(form, other):
+    x = jnp.zeros(3)
+    with pytest.raises(TypeError, match=f"{form.__name__}: history must be a .*product={form.__name__}"):
+        form(empty(x, 2, product=other), x, x, x)
+
+
 def test_the_form_is_chosen_by_the_sharding_known_to_a_trace():
     mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
     chosen = []
