@@ -51,7 +51,7 @@ TWO_LOOP_MOST = 12
 ONE_PRODUCT_MOST = 10_000
 
 # Up to this number of entries in a leaf, and where there are many leaves, products are written as sums: XLA compiles
-# sums of one shape once and each product anew. Beyond it sums take longer than products.
+# sums of one shape once and each product anew. Beyond it sums are slower.
 SUMS_MOST = 2_000
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -299,31 +299,29 @@ def _inner_products(history: History, s: Params, y: Params, g: Params) -> tuple[
     def leaf(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
         rows = rows.reshape(2 * memory, *s.shape).astype(dtype)
         g, s, y = (v.astype(dtype) for v in (g, s, y))
-        if tree.is_sharded(s):  # a contraction over a dimension known to be spread needs to be told what comes out
-            both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
-            return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
-        by_vectors = functools.partial(_by_vectors, sums=many and s.size <= SUMS_MOST)
-        return jax.lax.platform_dependent(rows, s, y, g, cpu=by_vectors, default=_by_matrices)
+        # A contraction over a dimension known to be spread needs to be told what comes out.
+        if tree.is_sharded(s) or (many and s.size <= SUMS_MOST):
+            return _by_sums(rows, s, y, g)
+        return jax.lax.platform_dependent(rows, s, y, g, cpu=_by_vectors, default=_by_matrices)
 
     leaves = jax.tree.leaves(jax.tree.map(leaf, history.pairs, s, y, g))
     table = scalars.combined(operator.add, leaves, jnp.zeros((2 * memory + 2, 3), dtype))
     return table[: 2 * memory, :2].reshape(2, memory, 2), table[2 * memory :]
 
 
-def _by_vectors(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array, sums: bool = False) -> jax.Array:
+def _by_sums(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
+    """Return the table of one leaf as one sum; its last column holds the products of the rows with s as well."""
+    both, columns = jnp.concatenate([rows, jnp.stack([s, y])]), jnp.stack([g, y, s])
+    return jnp.sum(both[:, None] * columns[None], axis=tuple(range(2, columns.ndim + 1)))
+
+
+def _by_vectors(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:
     """Return the table of one leaf from products of the rows with one vector each, the fastest on a CPU."""
-    old = jnp.stack([_times(rows, v, sums) for v in (g, y)], axis=1)
-    if not sums and s.size <= ONE_PRODUCT_MOST:
+    old = jnp.stack([jnp.tensordot(rows, v, v.ndim, precision=HIGHEST) for v in (g, y)], axis=1)
+    if s.size <= ONE_PRODUCT_MOST:
         return _table(old, _contracted(jnp.stack([s, y]), jnp.stack([g, y, s])))
     s_g, s_y, s_s, y_g, y_y = (jnp.sum(a * b) for a, b in ((s, g), (s, y), (s, s), (y, g), (y, y)))
     return _table(old, jnp.stack([s_g, s_y, s_s, y_g, y_y, s_y]).reshape(2, 3))
-
-
-def _times(rows: jax.Array, v: jax.Array, sums: bool) -> jax.Array:
-    """Return the inner products of k arrays with one, shape (k,)."""
-    if sums:
-        return jnp.sum(rows * v[None], axis=tuple(range(1, rows.ndim)))
-    return jnp.tensordot(rows, v, v.ndim, precision=HIGHEST)
 
 
 def _by_matrices(rows: jax.Array, s: jax.Array, y: jax.Array, g: jax.Array) -> jax.Array:

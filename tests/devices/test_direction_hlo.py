@@ -58,7 +58,7 @@ def test_the_inner_products_of_a_direction_are_one_reduction_whatever_the_memory
     if JOINS_REDUCTIONS:
         assert count == 1
     else:
-        assert count == spread * (3 if kind == "auto" else 1)
+        assert count == spread * (3 if kind == "auto" and leaves == "one leaf" else 1)  # of many leaves these are short
     _, u = program(history, params, params, params)
     for x, out in zip(jax.tree.leaves(params), jax.tree.leaves(u), strict=True):
         np.testing.assert_allclose(out, x, rtol=1e-12)  # s = y = g: the secant equation
