@@ -30,8 +30,8 @@ def combined(operation: Callable[[Any, Any], Any], terms: list[jax.Array], zero:
 
     Of many terms it is the value of a branch, into which XLA cannot pull what the terms are made of: each leaf's
     reduction is then a kernel by itself, compiled once for all leaves of a shape, where otherwise some of them are
-    compiled again in the kernel that adds them up, and that one again in each that reads the sum. Both branches give
-    the same, in another order, or the branch would be optimised away.
+    compiled again in the kernel that adds them up, and that one again in each that reads the sum. The second branch,
+    the same in another order, or there would be none, is taken where the first number of all is not finite.
     """
 
     def combine(*terms: jax.Array) -> jax.Array:
