@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scalars in compiled programs: computed once, however many leaves read them, and carried together.
 
-None of this changes a number. XLA fuses: each kernel computes anew what it reads if that seems cheap, and is compiled
+None of this changes a number by more than the rounding of a sum in another order. XLA fuses: each kernel computes anew what it reads if that seems cheap, and is compiled
 with it; and a loop pays for each array that it carries. With many leaves both cost more than the work itself.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.custom_batching import custom_vmap
 
 Tree = Any
 T = TypeVar("T")
@@ -21,28 +22,63 @@ T = TypeVar("T")
 # From this number of leaves on, scalars that kernels of all leaves read are settled.
 MANY_LEAVES = 3
 
-# From this number of terms on, they are combined in a branch, which costs about a microsecond when it runs.
+# From this number of terms on, they are combined in a branch, which costs a CPU about a microsecond when it runs.
 MANY_TERMS = 8
 
 
 def combined(operation: Callable[[Any, Any], Any], terms: list[jax.Array], zero: jax.Array) -> jax.Array:
-    """Return what an operation, of which the order does not matter, makes of `zero` and terms of its shape and dtype.
+    """Return what an operation makes of `zero` and some terms, to the rounding of another order.
 
-    Of many terms it is the value of a branch, into which XLA cannot pull what the terms are made of: each leaf's
-    reduction is then a kernel by itself, compiled once for all leaves of a shape, where otherwise some of them are
-    compiled again in the kernel that adds them up, and that one again in each that reads the sum. The second branch,
-    the same in another order, or there would be none, is taken where the first number of all is not finite.
+    On a CPU and of many terms it is the value of a branch, into which XLA cannot pull what the terms are made of: each
+    leaf's reduction is then a kernel by itself, compiled once for all leaves of a shape, where otherwise some of them
+    are compiled again in the kernel that adds them up, and that one again in each that reads the sum. Under `vmap`,
+    where a branch is both branches and a choice, there is none.
+
+    Args:
+      operation: addition or a maximum; the same function at each call.
+      terms: floating arrays of one shape.
+      zero: what it makes of no terms, of their dtype; a scalar or of their shape.
     """
+    if len(terms) < MANY_LEAVES or terms[0].size == 0 or not any(isinstance(x, Tracer) for x in terms):
+        return functools.reduce(operation, terms, zero)
+    if len(terms) < MANY_TERMS:
+        return settled(functools.reduce(operation, terms, zero), _witness(terms[0]))
+    return _behind_a_branch(operation, zero, *terms)
 
-    def combine(*terms: jax.Array) -> jax.Array:
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _behind_a_branch(operation: Callable[[Any, Any], Any], zero: jax.Array, *terms: jax.Array) -> jax.Array:
+    def combine(zero: jax.Array, *terms: jax.Array) -> jax.Array:
         return functools.reduce(operation, terms, zero)
 
-    if len(terms) < MANY_LEAVES or not any(isinstance(x, Tracer) for x in terms):
-        return combine(*terms)
-    witness = jnp.isfinite(terms[0].ravel()[0])
-    if len(terms) < MANY_TERMS:
-        return settled(combine(*terms), witness)
-    return jax.lax.cond(witness, combine, lambda *terms: combine(*reversed(terms)), *terms)
+    def branch(zero: jax.Array, *terms: jax.Array) -> jax.Array:
+        # The second branch is the same in another order, or there would be none; it is taken where the first number of
+        # all is not finite.
+        return jax.lax.cond(
+            _witness(terms[0]), combine, lambda zero, *terms: combine(zero, *reversed(terms)), zero, *terms
+        )
+
+    @custom_vmap
+    def alone(zero: jax.Array, *terms: jax.Array) -> jax.Array:
+        return jax.lax.platform_dependent(zero, *terms, cpu=branch, default=combine)
+
+    @alone.def_vmap
+    def of_lanes(size: int, is_own: Any, zero: jax.Array, *terms: jax.Array) -> tuple[jax.Array, bool]:
+        axes = [0 if own else None for own in is_own]
+        return jax.vmap(combine, axes, axis_size=size)(zero, *terms), True
+
+    # Taken apart by `jax.grad` and without `jax.jit`, a branch would be compiled anew at each call.
+    return (alone if any(isinstance(x, Tracer) for x in terms) else combine)(zero, *terms)
+
+
+@_behind_a_branch.defjvp
+def _derivative_without_a_branch(operation: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    _, tangent = jax.jvp(lambda zero, *terms: functools.reduce(operation, terms, zero), primals, tangents)
+    return _behind_a_branch(operation, *primals), tangent
+
+
+def _witness(x: jax.Array) -> jax.Array:
+    return jnp.isfinite(x.ravel()[0])
 
 
 def settled(a: T, witness: jax.Array) -> T:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scalars in compiled programs: what is done to compute them once changes no bit of them."""
+"""Scalars in compiled programs: what is done to compute them once changes them by no more than rounding."""
 
 import functools
 import operator
@@ -101,6 +101,25 @@ def test_the_total_of_many_leaves_has_a_derivative_and_goes_through_vmap():
     for x, slope in zip(a, jax.grad(lambda a: tree.vdot(a, a))(a), strict=True):
         np.testing.assert_array_equal(slope, 2 * x)
     np.testing.assert_array_equal(jax.vmap(lambda t: tree.vdot(a, tree.scale(t, a)))(jnp.arange(3.0)), [0, 148, 296])
+    of_lanes = jax.vmap(jax.hessian(lambda t: tree.max_abs(a) * tree.vdot(tree.scale(t, a), tree.scale(t, a))))
+    np.testing.assert_array_equal(of_lanes(jnp.arange(3.0)), 7 * 2 * 148.0)
+
+
+@pytest.mark.parametrize("leaves", [scalars.MANY_LEAVES, scalars.MANY_TERMS])
+def test_a_total_of_nothing_is_empty(leaves):
+    rows, a = [jnp.zeros((0, 3))] * leaves, [jnp.ones(3)] * leaves
+    assert jax.jit(tree.stacked_vdot)(rows, a).shape == (0,)
+
+
+def test_lanes_have_no_branch_and_add_up_once():
+    leaves = scalars.MANY_TERMS
+
+    def reductions(total):
+        text = jax.jit(total).lower([jnp.ones((7, 3, 5))] * leaves).compile().as_text()
+        return text.count(" conditional("), text.count(" reduce(")
+
+    assert reductions(jax.vmap(lambda a: tree.vdot(a, a))) == (0, leaves)
+    assert reductions(lambda a: tree.vdot(a, a))[0] == 1
 
 
 @pytest.mark.parametrize("total", [lambda a: tree.vdot(a, a), tree.max_abs], ids=["vdot", "max_abs"])
