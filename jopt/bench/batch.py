@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems solved a second, many at once: `jopt bench batch`.
 
-`jax.vmap(jopt.minimize)` ("vmap") and `jopt.minimize_batch` ("batch"), with several methods, on a CPU the first of them
-also with a crew of lanes for each core ("2 crews"), beside a vmapped `optax.lbfgs` in the while loop that its
-documentation advises, and a vmapped `optimistix.minimise`. Two families of ten parameters:
+`jax.vmap(jopt.minimize)` ("vmap") and `jopt.minimize_batch` ("batch"), with several methods, beside a vmapped
+`optax.lbfgs` in the while loop that its documentation advises, and a vmapped `optimistix.minimise`. Two families of ten
+parameters:
 
     rosenbrock  sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2 from starts uniform in [-2, 2]^10
     logistic    mean_i log(1 + exp(-b_i <a_i, x>)) + ridge |x|^2 / 2 from 0, forty random rows a_i of random size for each
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -40,8 +39,6 @@ SIZES = (1_000, 10_000)
 MAXITER = 500
 METHODS = ("newton-cg", "trust-ncg", "bfgs", "lbfgs")
 BASE = "optax lbfgs, vmap"
-MOST_CREWS = 8
-"""Each is compiled once more."""
 
 QUICK_SIZE = 200
 QUICK_METHODS = ("newton-cg",)
@@ -130,10 +127,7 @@ def programs(fun: Callable[..., jax.Array], dtype: str, methods: Sequence[str]) 
             entrants[f"optimistix {name.lower()}, vmap"] = _vmapped(alone)
     for method in methods:
         entrants[f"jopt {method}, vmap"] = _vmapped(functools.partial(_by_jopt, fun, method, tolerance))
-        entrants[f"jopt {method}, batch"] = functools.partial(_by_batch, fun, method, tolerance, 1)
-        crews = _cores()
-        if method == methods[0] and crews > 1:
-            entrants[f"jopt {method}, {crews} crews"] = functools.partial(_by_batch, fun, method, tolerance, crews)
+        entrants[f"jopt {method}, batch"] = functools.partial(_by_batch, fun, method, tolerance)
     return entrants
 
 
@@ -169,11 +163,6 @@ def heat_of(case: str, family: Family, number: int, dtype: str, entrants: dict[s
     return Heat(case, number, "solve", tuple(contenders))
 
 
-def _cores() -> int:
-    """Return the cores that crews of lanes could take: 1 on anything but a CPU."""
-    return min(os.cpu_count() or 1, MOST_CREWS) if jax.default_backend() == "cpu" else 1
-
-
 def _vmapped(alone: Callable[..., tuple[jax.Array, jax.Array]]) -> Program:
     return lambda starts, data: jax.vmap(alone)(starts, *data)
 
@@ -197,10 +186,8 @@ def _by_jopt(fun: Callable[..., jax.Array], method: str, tolerance: float, x0: j
     return found.x, found.nfev
 
 
-def _by_batch(
-    fun: Callable[..., jax.Array], method: str, tolerance: float, crews: int, starts: jax.Array, data: Any
-) -> Any:
-    found = jopt.minimize_batch(fun, starts, data, method, crews=crews, gtol=tolerance, maxiter=MAXITER)
+def _by_batch(fun: Callable[..., jax.Array], method: str, tolerance: float, starts: jax.Array, data: Any) -> Any:
+    found = jopt.minimize_batch(fun, starts, data, method, gtol=tolerance, maxiter=MAXITER)
     return found.x, found.nfev
 
 

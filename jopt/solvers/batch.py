@@ -32,7 +32,6 @@ def minimize_batch(
     *,
     in_axes: Any = 0,
     lanes: int = LANES,
-    crews: int = 1,
     bounds: tuple[Any, Any] | None = None,
     bounds_axes: Any = None,
     resume: LoopState | None = None,
@@ -53,8 +52,6 @@ def minimize_batch(
       in_axes: which of `args` have the leading axis too: 0 those that do, None those shared by all problems; one entry
         for all of them, or a tuple with an entry for each of `args`, which may be a tree that is a prefix of it.
       lanes: problems at work at a time, >= 1; more use a wide device better, fewer fit a cache.
-      crews: loops with so many lanes each that run beside each other, >= 1: on a CPU up to as many as it has cores, and
-        compiled once for each; on other devices one.
       bounds: `(lower, upper)` as for `minimize`.
       bounds_axes: as `in_axes`, for the two bounds; None where all problems share them.
       resume: the `state` of the result of a batch to go on from.
@@ -67,7 +64,7 @@ def minimize_batch(
       each problem.
 
     Raises:
-      ValueError: if the leading axes differ or are empty, or `lanes` or `crews` < 1; or as `minimize` raises.
+      ValueError: if the leading axes differ or are empty, or `lanes` < 1; or as `minimize` raises.
       TypeError: as `minimize` raises.
 
     Example:
@@ -81,7 +78,7 @@ def minimize_batch(
     """
     name = "minimize_batch"
     with naming(name, "minimize"):
-        solver = _packed(name, as_solver(method), lanes, crews)
+        solver = _packed(name, as_solver(method), lanes)
 
         def solve(x0: Params, args: Any, bounds: Any, resume: Any) -> Result:
             return minimize(fun, x0, args, solver, bounds=bounds, resume=resume, **options)
@@ -97,7 +94,6 @@ def least_squares_batch(
     *,
     in_axes: Any = 0,
     lanes: int = LANES,
-    crews: int = 1,
     resume: LoopState | None = None,
     **options: Any,
 ) -> Result:
@@ -112,7 +108,6 @@ def least_squares_batch(
       method: as for `least_squares`.
       in_axes: which of `args` have the leading axis too, as for `minimize_batch`.
       lanes: fits at work at a time, >= 1.
-      crews: loops with so many lanes each, >= 1, as for `minimize_batch`.
       resume: the `state` of the result of a batch to go on from.
       **options: the other keywords of `least_squares`, the same for all fits, but for `progress` and `time_limit`.
 
@@ -120,7 +115,7 @@ def least_squares_batch(
       A `Result` whose arrays have a leading axis of length N; `message` is a list.
 
     Raises:
-      ValueError: if the leading axes differ or are empty, or `lanes` or `crews` < 1; or as `least_squares` raises.
+      ValueError: if the leading axes differ or are empty, or `lanes` < 1; or as `least_squares` raises.
       TypeError: as `least_squares` raises.
 
     Example:
@@ -135,7 +130,7 @@ def least_squares_batch(
     """
     name = "least_squares_batch"
     with naming(name, "least_squares"):
-        solver = _packed(name, as_least_squares_solver(method), lanes, crews)
+        solver = _packed(name, as_least_squares_solver(method), lanes)
 
         def solve(x0: Params, args: Any, _: None, resume: Any) -> Result:
             return least_squares(residual, x0, args, solver, resume=resume, **options)
@@ -143,9 +138,8 @@ def least_squares_batch(
         return _solve(name, solve, x0, args, in_axes, None, None, resume, options)
 
 
-def _packed(function: str, solver: Solver, lanes: Any, crews: Any) -> Solver:
-    lanes = int(validate.integer(function, "lanes", lanes, low=1))
-    return packed(solver, lanes, int(validate.integer(function, "crews", crews, low=1)))
+def _packed(function: str, solver: Solver, lanes: Any) -> Solver:
+    return packed(solver, int(validate.integer(function, "lanes", lanes, low=1)))
 
 
 def _solve(

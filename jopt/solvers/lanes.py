@@ -18,9 +18,6 @@ Invariant at the beginning of a round: `owner` names for each lane the problem i
 problems below `waiting` that own no lane are in the results.
 
 The few working lanes also keep the states within a core's cache, where the whole batch would not fit.
-
-One crew of lanes is a chain of small kernels, which keep one core of a CPU busy. Several crews, each with its share of the
-problems, are loops that know nothing of each other: XLA runs them on as many cores.
 """
 
 from __future__ import annotations
@@ -142,7 +139,7 @@ def _where(condition: jax.Array, a: Any, b: Any) -> Any:
 
 
 @described
-def packed(solver: Solver, lanes: int = LANES, crews: int = 1) -> Solver:
+def packed(solver: Solver, lanes: int = LANES) -> Solver:
     """Make a solver whose solves, under `jax.vmap`, share a fixed number of working lanes.
 
     Alone it is the solver itself. `minimize_batch` and `least_squares_batch` use it; with it `jax.vmap(minimize)` does the
@@ -150,29 +147,25 @@ def packed(solver: Solver, lanes: int = LANES, crews: int = 1) -> Solver:
 
     Args:
       solver: any solver of `jopt.minimize` or `jopt.least_squares`.
-      lanes: problems at work at a time in each crew, >= 1.
-      crews: loops that run beside each other, >= 1, each with its share of the problems; the trip stands in the program
-        once for each.
+      lanes: problems at work at a time, >= 1.
 
     Returns:
       A solver with the same states.
 
     Raises:
-      ValueError: if `lanes` or `crews` < 1.
-      TypeError: if one is not a whole number.
+      ValueError: if `lanes` < 1.
+      TypeError: if `lanes` is not a whole number.
     """
     lanes = int(validate.integer("packed", "lanes", lanes, low=1))
-    crews = int(validate.integer("packed", "crews", crews, low=1))
     made = Solver(solver.init, solver.step)
     made.bounded = solver.bounded
-    made.run = functools.partial(_run, solver, lanes, crews)
+    made.run = functools.partial(_run, solver, lanes)
     return made
 
 
 def _run(
     solver: Solver,
     lanes: int,
-    crews: int,
     rebuild: Callable[[Any], Any],
     values: Any,
     limits: Any,
@@ -180,7 +173,7 @@ def _run(
     options: loop.Options,
     start: LoopState | None,
 ) -> LoopState:
-    """Run one solve; under `jax.vmap`, all of them by `drive`, a share by each crew."""
+    """Run one solve; under `jax.vmap`, all of them by `drive`."""
     whole = (values, limits, params, start)
 
     def begin(whole: Any) -> LoopState:
@@ -204,18 +197,13 @@ def _run(
             mine = dict(zip(own, rows, strict=True))
             return structure.unflatten([mine.get(i, leaf) for i, leaf in enumerate(leaves)])
 
-        def drive_share(first: int, end: int) -> LoopState:
-            return drive(
-                lambda rows: begin(fill(rows)),
-                lambda rows, state: trip(fill(rows), state),
-                [leaves[i][first:end] for i in own],
-                end - first,
-                lanes,
-            )
-
-        share = -(-size // crews)
-        shares = [drive_share(first, min(first + share, size)) for first in range(0, size, share)]
-        ends = jax.tree.map(lambda *parts: jnp.concatenate(parts), *shares)
+        ends = drive(
+            lambda rows: begin(fill(rows)),
+            lambda rows, state: trip(fill(rows), state),
+            [leaves[i] for i in own],
+            size,
+            lanes,
+        )
         return ends, jax.tree.map(lambda _: True, ends)
 
     return solve(whole)

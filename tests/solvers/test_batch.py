@@ -94,17 +94,9 @@ def test_a_chain_solves_each_lane_as_alone():
     assert len(set(map(int, found.nit))) > 5
 
 
-@pytest.mark.parametrize(
-    ("lanes", "crews"),
-    [
-        (3, 1),
-        (2, 3),
-        *(pytest.param(*n, marks=pytest.mark.slow) for n in ((1, 1), (13, 1), (50, 1), (50, 20), (4, 12))),
-    ],
-)
-def test_working_lanes_give_the_answers_of_solves_one_by_one(lanes, crews):
-    ask = {"lanes": lanes, "crews": crews, "gtol": 1e-3, "maxiter": 300, "history": True}
-    found = jopt.minimize_batch(decay, BEGIN, RATES, CHAIN, **ask)
+@pytest.mark.parametrize("lanes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 13, 50))])
+def test_working_lanes_give_the_answers_of_solves_one_by_one(lanes):
+    found = jopt.minimize_batch(decay, BEGIN, RATES, CHAIN, lanes=lanes, gtol=1e-3, maxiter=300, history=True)
     for lane, alone in enumerate(lanes_one_by_one(13, history=True)):
         assert_lane(found, lane, alone, CLOSE["float64"])
         np.testing.assert_array_equal(found.history.nfev[lane], alone.history.nfev)
@@ -129,15 +121,6 @@ def test_cost_follows_the_mean_problem_and_not_the_slowest():
     assert all_lanes == 20 * slowest
     assert total <= few <= total + 4 * slowest  # what ends last idles the other lanes, no more
     assert all_lanes > 3 * few
-
-
-def test_each_crew_is_a_loop_of_its_own():
-    def loops(crews):
-        solve = functools.partial(jopt.minimize_batch, decay, method=CHAIN, crews=crews)
-        return str(jax.make_jaxpr(solve)(BEGIN, RATES)).count(" while[")
-
-    assert loops(1) > 0
-    assert loops(3) == 3 * loops(1)
 
 
 def with_aux(x, data, offset):
@@ -215,9 +198,6 @@ def test_alone_a_packed_solver_is_the_solver_and_plain_solves_know_nothing_of_it
     assert packed(jopt.newton_cg(), 8) != packed(jopt.newton_cg(), 9)
     with pytest.raises(ValueError, match="packed: lanes must be a whole number >= 1, got 0"):
         packed(jopt.newton_cg(), 0)
-    assert packed(jopt.newton_cg(), 8, 2) != packed(jopt.newton_cg(), 8)
-    with pytest.raises(ValueError, match="packed: crews must be a whole number >= 1, got 0"):
-        packed(jopt.newton_cg(), 8, 0)
 
 
 def to_centre(x, centre, scale):
@@ -252,7 +232,7 @@ def test_a_batch_goes_on_from_its_state():
 def test_random_keys_in_a_state_travel_with_their_lane():
     noisy = jopt.chain(jopt.add_noise(1e-3, 0.55, jax.random.key(0)), jopt.scale_by_learning_rate(0.1))
     solve = functools.partial(jopt.minimize, decay, method=noisy, gtol=0.0, maxiter=np.int32(7))
-    found = jopt.minimize_batch(decay, BEGIN[:5], RATES[:5], noisy, lanes=2, crews=2, gtol=0.0, maxiter=np.int32(7))
+    found = jopt.minimize_batch(decay, BEGIN[:5], RATES[:5], noisy, lanes=2, gtol=0.0, maxiter=np.int32(7))
     side_by_side = jax.vmap(lambda x0, rate: solve(x0, (rate,)))(BEGIN[:5], RATES[:5])
     chex.assert_trees_all_close(found.x, side_by_side.x, rtol=1e-12)
 
@@ -295,7 +275,6 @@ def test_a_callback_observes_every_problem_and_nothing_else_may_be_asked_for_bet
     ("wrong", "message"),
     [
         ({"lanes": 0}, "lanes must be a whole number >= 1, got 0"),
-        ({"crews": 0}, "crews must be a whole number >= 1, got 0"),
         ({"x0": jnp.float32(1.0)}, "x0 must have a leading axis"),
         ({"x0": jnp.ones((0, 2))}, "x0 must have a leading axis"),
         (
