@@ -212,11 +212,16 @@ def stacked_sum(weights: jax.Array, rows: Tree) -> Tree:
 
 
 def is_sharded(x: Any) -> bool:
-    """Return whether an array is known, at trace time, to be spread over devices."""
+    """Return whether an array is known, when this is called, to be spread over devices."""
     if isinstance(x, Tracer):
-        return _spread(jax.typeof(x).sharding)
+        return is_sharded_by_type(x)
     sharding = getattr(x, "sharding", None)  # an array of NumPy's has none
     return sharding is not None and not sharding.is_fully_replicated
+
+
+def is_sharded_by_type(x: Any) -> bool:
+    """Return whether an array's type, the same in a trace and out of it, says that it is spread over explicit axes."""
+    return _spread(jax.typeof(x).sharding)
 
 
 def beside(x: jax.Array, like: Tree) -> jax.Array:
@@ -362,7 +367,8 @@ def _total(terms: Tree, dtype: Any) -> jax.Array:
 
 
 __all__ = [
-    "as_parameters", "axpy", "beside", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "map_unzip", "max_abs",
+    "as_parameters", "axpy", "beside", "cast", "check_like", "coarsest_eps", "common_dtype", "is_sharded", "is_sharded_by_type",
+    "map_unzip", "max_abs",
     "negative", "paths", "ravel", "scalar_dtype", "scale", "scaled_norm", "size", "stacked_gram", "stacked_sum", "stacked_vdot", "strong",
     "sub", "vdot", "where", "wide", "zeros_like",
 ]  # fmt: skip

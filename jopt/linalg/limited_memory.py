@@ -146,12 +146,14 @@ def stacked(history: Pairs | History) -> Params:
 
 
 def choose(params: Params) -> Product:
-    """Return the form that suits the parameters, decided at trace time by their size and sharding.
+    """Return the form that suits the parameters, by their number and the sharding in their types.
 
     Measured by `jopt bench directions`: on a few parameters the recursion's small buffers win, beyond that the
-    passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for.
+    passes of the other form do, and over devices each inner product of the recursion is a reduction to wait for. An array
+    spread over automatic axes is treated as any other, also where it could be seen: the state of a transformation is
+    then the same whether `init` is traced or not.
     """
-    sharded = any(tree.is_sharded(x) for x in jax.tree.leaves(params))
+    sharded = any(tree.is_sharded_by_type(x) for x in jax.tree.leaves(params))
     return gram if sharded or tree.size(params) > TWO_LOOP_MOST else two_loop
 
 

@@ -112,8 +112,8 @@ def scale_by_lbfgs(
 
     Args:
       memory: pairs kept, m >= 1; 5 to 20 is usual.
-      product: `jopt.linalg.limited_memory.two_loop`, `.gram`, or a function of a `History` like it; None chooses by size and
-        sharding when `init` is traced.
+      product: `jopt.linalg.limited_memory.two_loop`, `.gram`, or a function of a `History` like it; None chooses by the
+        number of parameters and the explicit axes over which they are spread.
       history_dtype: floating dtype in which the pairs are stored, bfloat16 to halve the memory; None keeps each leaf's.
 
     Returns:

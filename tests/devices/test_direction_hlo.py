@@ -15,7 +15,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from layouts import JOINS_REDUCTIONS, KINDS, count_reductions, make_mesh, tree_on
 from test_sharding import check_layout, compile_solve
 
-from jopt.linalg.limited_memory import choose, empty, gram, two_loop
+import jopt
+from jopt import tree
+from jopt.linalg.limited_memory import TWO_LOOP_MOST, choose, empty, gram, two_loop
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -75,11 +77,16 @@ def test_the_recursion_waits_for_a_reduction_in_each_of_its_loops():
 
 
 @every_kind
-def test_parameters_known_to_be_spread_take_the_form_with_one_reduction(kind):
-    params = {"a": laid_out("one leaf", kind)["a"][:, :1]}
-    assert params["a"].size <= 32
-    assert choose(params) is gram
+def test_parameters_spread_by_their_type_take_the_form_with_one_reduction_traced_or_not(kind):
+    mesh = make_mesh("one axis", kind)
+    params = {"a": jax.device_put(jnp.arange(8.0), NamedSharding(mesh, PartitionSpec("x")))}
+    assert params["a"].size <= TWO_LOOP_MOST
+    assert tree.is_sharded(params["a"])
+    assert choose(params) is (gram if kind == "explicit" else two_loop)
     assert choose({"c": laid_out("three leaves", kind)["c"]}) is two_loop
+    init = jopt.scale_by_lbfgs().init
+    with jax.set_mesh(mesh):
+        assert jax.tree.structure(init(params)) == jax.tree.structure(jax.eval_shape(init, params))
 
 
 def test_one_trip_of_lbfgs_gathers_nothing_and_makes_five_reductions():
