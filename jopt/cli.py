@@ -54,7 +54,13 @@ def application() -> Any:
     """Return the typer application."""
     import typer
 
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_BEGIN)
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=console.SETTINGS,
+        help=_BEGIN,
+    )
 
     def version(wanted: bool) -> None:
         if wanted:

@@ -25,6 +25,9 @@ PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 PLATFORM_HELP = "What to run on, such as cpu, gpu or tpu (default: what JAX prefers)."
 
 STANDARD_OUTPUT = Path("-")
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+"""Of every application of the command line."""
 """What stands for it where a file is asked for."""
 
 Report = Callable[[int, int, str], None]

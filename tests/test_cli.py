@@ -218,6 +218,16 @@ def test_help_of_the_program_names_where_to_begin(call):
         assert beginning in result.output
 
 
+@pytest.mark.parametrize(
+    "command", [(), ("race",), ("bench",), ("bench", "steps"), ("autodiff", "modes"), ("problems",)]
+)
+def test_help_is_short_too(call, command):
+    short, long = call(*command, "-h"), call(*command, "--help")
+    assert short.exit_code == 0
+    assert short.output == long.output
+    assert "-h" in short.output.replace("--help", "")
+
+
 def test_version_is_the_packages(call):
     assert call("--version").output.strip() == f"jopt {jopt.__version__}"
 
@@ -302,7 +312,7 @@ def plane(call, monkeypatch):
 
 
 def test_race_in_the_plane_prints_a_table_and_writes_pictures_and_figures(plane, tmp_path):
-    result = plane("race", "beale", "--animate", "b.gif", "--json", "b.json", "--theme", "dark")
+    result = plane("race", "beale", "--animate", "b.gif", "--json", "b.json", "--theme", "dark", "--no-progress")
     assert result.exit_code == 0, result.output
     assert plane.asked == [("beale", None, (), 500)]
     row = next(line for line in result.output.splitlines() if "lbfgs" in line).split()
@@ -337,6 +347,7 @@ def test_options_reach_the_race_in_the_plane(plane, monkeypatch):
     ("arguments", "message"),
     [
         (["beal"], "Did you mean 'beale'?"),
+        (["wood"], "wood is no problem with two variables; take one of rosenbrock, beale,"),
         (["beale", "--methods", "lbfg"], "Did you mean 'lbfgs'?"),
         (["beale", "--start", "1"], "--start must be two numbers with a comma, such as 2,-2, got '1'"),
         (["beale", "--start", "1,nan"], "--start must be two numbers"),

@@ -109,6 +109,7 @@ def application(draw: Draw | None = None) -> Any:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings=console.SETTINGS,
         help='The study of forward and reverse mode. Begin with `jopt autodiff table "sin(t1*t2)" --at 1,2`.',
     )
 

@@ -27,6 +27,11 @@ HELP = (
     "`jopt bench all --quick` runs every suite."
 )
 
+EPILOG = (
+    "Exit code: 0 if the benchmark ran, whatever the solvers did; 1 if a contender failed, a file could not be read or "
+    "written, or a package or a device is missing; 2 if the command, or a file to compare, was not understood."
+)
+
 COMPARE = (
     "Say what got slower or faster from one file of --json (or of rows of a race) to another, with the noise: within the "
     "interval of the medians, or within 5 %, nothing is said to have changed."
@@ -60,7 +65,14 @@ def application() -> Any:
     """Return the typer application, which `jopt.cli` hangs under `jopt bench`."""
     import typer
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=HELP)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings=console.SETTINGS,
+        help=HELP,
+        epilog=EPILOG,
+    )
 
     @app.callback(invoke_without_command=True)
     def root(

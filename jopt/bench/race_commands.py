@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 
-from jopt import bench, console, validate, viz
+from jopt import bench, console, problems, validate, viz
 from jopt.bench import planar_records, trajectories
 from jopt.bench.planar_records import PlanarRace, PlanarRun
 from jopt.viz.themes import THEMES
@@ -47,12 +47,12 @@ PLANE = (
 )  # fmt: skip
 """The problems with two variables."""
 
-DIGITS_ONLY = ("evaluations", "gtol", "seed", "problems", "progress")
+DIGITS_ONLY = ("evaluations", "gtol", "seed", "problems")
 PLANE_ONLY = ("steps", "start", "animate")
 
 HELP = {
     "what": "digits, 1,797 handwritten digits that ship with scikit-learn, or a problem in the plane: "
-    f"{', '.join(PLANE)}.",
+    f"{', '.join(PLANE)} (jopt problems NAME shows one).",
     "evaluations": f"Evaluations of value and gradient that each method may spend (default: {DEFAULTS.evaluations}).",
     "quick": f"A budget of {QUICK} evaluations, or of {QUICK_STEPS} steps in the plane: see that everything works.",
     "precision": "Of parameters and data: float64 or float32.",
@@ -72,7 +72,7 @@ HELP = {
     "json": "Where to write the same figures, and the course of every run, for machines. Replaced if it is there; - is "
     "standard output, and the table then goes to standard error.",
     "theme": "Of the pictures: light or dark.",
-    "progress": "Show a progress bar, on standard error.",
+    "progress": "Show a progress bar on standard error, where a race takes long enough: on the digits.",
 }
 
 COLUMNS = (
@@ -168,7 +168,7 @@ def add(app: Any) -> None:
         """
         files = Files(png or Path(f"race-{what}.png"), json, animate, theme)
         with console.refusing("jopt race", "race_digits"):
-            validate.choice("jopt race", "the problem", what, ("digits", *PLANE))
+            _check_what(what)
             _check_belonging(context, what)
             _check_files(files)
             words = console.words(methods)
@@ -330,6 +330,13 @@ def _limit(given: int | None, quick: int | None, default: int, option: str) -> i
         msg = f"give either --quick or --{option}, not both."
         raise ValueError(msg)
     return quick if quick is not None else default if given is None else given
+
+
+def _check_what(what: str) -> None:
+    if what in problems.names() and what not in PLANE:
+        msg = f"a race shows the ways over a plane, and {what} is no problem with two variables; take one of {', '.join(PLANE)}."
+        raise ValueError(msg)
+    validate.choice("jopt race", "the problem", what, ("digits", *PLANE))
 
 
 def _check_belonging(context: Any, what: str) -> None:

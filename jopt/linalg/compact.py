@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from jopt import tree
-from jopt.linalg.limited_memory import History, Pairs, stacked
+from jopt.linalg.limited_memory import Kept, stacked
 from jopt.types import Params, Scalar
 
 
@@ -63,7 +63,7 @@ class Reduced(NamedTuple):
     inner: jax.Array
 
 
-def compact(history: Pairs | History) -> Compact:
+def compact(history: Kept) -> Compact:
     """Return B of the pairs in a history."""
     memory = history.curvatures.shape[0]
     rows = jax.tree.map(lambda p: p.reshape(2 * memory, *p.shape[2:]).astype(tree.wide(p.dtype)), stacked(history))

@@ -60,7 +60,7 @@ def show(name: str, *, as_json: bool) -> int:
     Raises:
       ValueError: if there is no such problem.
     """
-    validate.choice("jopt problems", "name", name, problems.names())
+    validate.choice("jopt problems", "the problem", name, problems.names())
     try:
         made = problems.get(name)
     except ImportError as error:

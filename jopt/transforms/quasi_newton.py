@@ -90,10 +90,6 @@ def from_pairs(name: str, direction: PairDirection, *, bounded: bool = False) ->
     return made
 
 
-Kept = limited_memory.Pairs | limited_memory.History
-"""What L-BFGS keeps, as the form of its product reads it."""
-
-
 @described
 def scale_by_lbfgs(
     memory: int = 10,
@@ -143,12 +139,12 @@ def scale_by_lbfgs(
         msg = f"scale_by_lbfgs: product must be None or a function such as limited_memory.gram, got {product!r}."
         raise TypeError(msg)
 
-    def init(params: Params) -> Kept:
+    def init(params: Params) -> limited_memory.Kept:
         return limited_memory.empty(params, memory, history_dtype, product=product)
 
     def update(
         grads: Updates,
-        state: Kept,
+        state: limited_memory.Kept,
         s: Params,
         y: Params,
         moved: jax.Array,
@@ -164,7 +160,9 @@ def scale_by_lbfgs(
     return from_pairs("scale_by_lbfgs", PairDirection(init, update, limited_memory.forget), bounded=True)
 
 
-def _within(box: Box, grads: Updates, scaled: Updates, state: Kept, needed: Any) -> tuple[Updates, Kept]:
+def _within(
+    box: Box, grads: Updates, scaled: Updates, state: limited_memory.Kept, needed: Any
+) -> tuple[Updates, limited_memory.Kept]:
     """Return B g where -B g lies within the box, otherwise the negative of the step that `boxed_model` finds.
 
     Where it finds none, by rounding or since no entry can move, the pairs are forgotten.
@@ -172,12 +170,12 @@ def _within(box: Box, grads: Updates, scaled: Updates, state: Kept, needed: Any)
     fits = jax.tree.map(lambda u, low, high: jnp.all((-u >= low) & (-u <= high)), scaled, box.lower, box.upper)
     inside = jnp.all(jnp.stack([jnp.bool_(True), *jax.tree.leaves(fits)]))
 
-    def minimise(state: Kept) -> tuple[Updates, Scalar]:
+    def minimise(state: limited_memory.Kept) -> tuple[Updates, Scalar]:
         g, steps = jax.tree.map(lambda x: x.astype(tree.wide(x.dtype)), (grads, box))
         p, value = boxed_model.minimise(compact.compact(state), g, steps)
         return tree.negative(project(box, tree.cast(p, grads))), value
 
-    def keep(state: Kept) -> tuple[Updates, Scalar]:
+    def keep(state: limited_memory.Kept) -> tuple[Updates, Scalar]:
         return scaled, -jnp.ones_like(state.gamma)
 
     u, value = jax.lax.cond(needed & ~inside, minimise, keep, state)
