@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from layouts import JOINS_REDUCTIONS, KINDS, count_reductions, make_mesh, tree_on
+from layouts import JOINS_REDUCTIONS, KINDS, count_reductions, make_mesh, tree_on, use_mesh
 from test_sharding import check_layout, compile_solve
 
 import jopt
@@ -85,7 +85,7 @@ def test_parameters_spread_by_their_type_take_the_form_with_one_reduction_traced
     assert choose(params) is (gram if kind == "explicit" else two_loop)
     assert choose({"c": laid_out("three leaves", kind)["c"]}) is two_loop
     init = jopt.scale_by_lbfgs().init
-    with jax.set_mesh(mesh):
+    with use_mesh(mesh):
         assert jax.tree.structure(init(params)) == jax.tree.structure(jax.eval_shape(init, params))
 
 
