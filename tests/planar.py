@@ -32,10 +32,10 @@ def race(methods=("gd", "adam"), starts=STARTS, **fields):
     return SimpleNamespace(**(known | fields))
 
 
-def row(contender, size, *seconds, case="leaf", least_bytes=0, unit="step"):
+def row(contender, size, *seconds, case="leaf", least_bytes=0, flops=0, unit="step"):
     """Return a row of a benchmark."""
     return SimpleNamespace(
-        contender=contender, size=size, seconds=seconds, case=case, least_bytes=least_bytes, unit=unit
+        contender=contender, size=size, seconds=seconds, case=case, least_bytes=least_bytes, flops=flops, unit=unit
     )
 
 

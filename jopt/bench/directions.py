@@ -11,7 +11,7 @@ which is the same for all.
     jopt scale_by_lbfgs     the transformation, with the form that jopt chooses; it forms the pair itself, as optax does
 
 A direction must read S and Y twice, once for the inner products and once for the combination: 4 m n numbers, 16 m n bytes
-in float32. The `error` of the smallest size is that of B g against dense BFGS in long double, over runs on a quadratic of
+in float32, with a multiplication and an addition for each: 8 m n operations. The `error` of the smallest size is that of B g against dense BFGS in long double, over runs on a quadratic of
 condition `CONDITION`, relative to |B g|; `errors` gives it for any condition.
 """
 
@@ -131,7 +131,7 @@ def _heat(size: int, precision: str) -> Heat:
     length = max(LEAST_LENGTH, min(MOST_LENGTH, ELEMENTS_PER_RUN // size))
     least = 4 * MEMORY * size * np.dtype(precision).itemsize
     contenders = tuple(
-        Contender(name, functools.partial(_prepared, make, size, precision, length), least)
+        Contender(name, functools.partial(_prepared, make, size, precision, length), least, 8 * MEMORY * size)
         for name, make in FORMS.items()
     )
     return Heat(f"n = {size:,}", size, "direction", contenders, length)

@@ -32,6 +32,7 @@ class Header(NamedTuple):
       versions: of Python and the packages, by name.
       commit: of jopt, with "+changes" if its files differed from it; None where there is no repository.
       copy_rate: bytes a second read and written by a plain copy, measured in the same run; None where it was not.
+      flop_rate: operations a second of a product of matrices, likewise.
     """
 
     suite: str
@@ -42,6 +43,7 @@ class Header(NamedTuple):
     versions: dict[str, str]
     commit: str | None
     copy_rate: float | None = None
+    flop_rate: float | None = None
 
 
 class Row(NamedTuple):
@@ -59,6 +61,7 @@ class Row(NamedTuple):
       peak_bytes: of the arguments, outputs and temporaries of the program, as the compiler plans them; None where the backend does
         not tell.
       least_bytes: that one unit of work must move; 0 where it does more than to move memory.
+      flops: additions, multiplications and the like in one unit of work, as jopt does it; 0 where nobody counted.
       figures: further figures by name, such as evaluations or copies of the objective.
       error: what went wrong, or empty. A row with an error has no seconds.
     """
@@ -73,6 +76,7 @@ class Row(NamedTuple):
     compile_s: float = math.nan
     peak_bytes: int | None = None
     least_bytes: int = 0
+    flops: int = 0
     figures: dict[str, Any] = {}  # noqa: RUF012 - never written to
     error: str = ""
 

@@ -43,6 +43,9 @@ SIZES = {"16M": 16_000_000}
 QUICK_SIZES = {"1M": 1_000_000}
 """Numbers of parameters, by the name in the case."""
 
+COUNTED = 1000
+"""Parameters of a leaf whose operations are counted."""
+
 GRADIENT = 1e-3
 """Every entry of the gradient: small enough that parameters stay finite over all turns."""
 
@@ -144,6 +147,23 @@ def least_bytes(recipe: Recipe, size: int, precision: str) -> int:
     return (3 + 2 * like) * size * np.dtype(precision).itemsize
 
 
+@functools.cache
+def flops(name: str) -> int:
+    """Return the operations that a step of jopt's recipe takes for each parameter, roots apart, as XLA counts them.
+
+    Args:
+      name: of the recipe.
+    """
+    method = RECIPES[name].jopt(RATE)
+
+    def count(n: int) -> float:
+        x = jax.ShapeDtypeStruct((n,), jnp.float32)
+        program = jax.jit(functools.partial(_step, method)).lower((x, jax.eval_shape(method.init, x)), x)
+        return (program.cost_analysis() or {}).get("flops", 0.0)
+
+    return round((count(2 * COUNTED) - count(COUNTED)) / COUNTED)  # those of the scalars are the same in both
+
+
 def _heat(name: str, case: str, shapes: Any, precision: str) -> Heat:
     recipe = RECIPES[name]
     size = sum(int(np.prod(shape)) for shape in _leaves(shapes))
@@ -154,7 +174,7 @@ def _heat(name: str, case: str, shapes: Any, precision: str) -> Heat:
     }
     if recipe.torch and rivals.usable("torch"):
         prepared[f"torch {name}"] = functools.partial(_by_torch, recipe, shapes, precision)
-    contenders = tuple(Contender(who, prepare, least) for who, prepare in prepared.items())
+    contenders = tuple(Contender(who, prepare, least, flops(name) * size) for who, prepare in prepared.items())
     return Heat(case, size, "step", contenders)
 
 
@@ -166,15 +186,17 @@ def _full(shapes: Any, value: float, precision: str) -> Any:
     return jax.tree.map(lambda s: jnp.full(s, value, precision), shapes, is_leaf=lambda x: isinstance(x, tuple))
 
 
+def _step(method: Any, carry: tuple[Any, Any], grads: Any) -> tuple[Any, Any]:
+    params, state = carry
+    updates, state = method.update(grads, state, params)
+    return optax.apply_updates(params, updates), state
+
+
 def _by_jax(factory: Callable[..., Any], shapes: Any, precision: str) -> Ready:
     method = factory(RATE)
     params = _full(shapes, 1.0, precision)
 
-    def step(carry: tuple[Any, Any], grads: Any) -> tuple[Any, Any]:
-        params, state = carry
-        updates, state = method.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
+    step = functools.partial(_step, method)
     # A copy of each array of the state: two that share their memory could not both be given away.
     state = jax.tree.map(jnp.copy, method.init(params))
     carry, grads = (params, state), _full(shapes, GRADIENT, precision)

@@ -28,7 +28,7 @@ def picture(suite: Suite, measured: Measured, theme: str) -> Any:
     title = f"{suite.name}, {measured.header.precision}, {measured.header.device}"
     if suite.limited and measured.header.copy_rate is not None:
         rows = [row._replace(case=setting(row)) for row in rows]
-        return viz.roofline(rows, measured.header.copy_rate, title=title, theme=theme)
+        return viz.roofline(rows, measured.header.copy_rate, measured.header.flop_rate, title=title, theme=theme)
     if len({(row.contender, row.size) for row in rows}) < len(rows):  # kinds of cases of one size are no spread
         rows = [row._replace(contender=f"{row.contender}: {family(row)}") for row in rows]
     return viz.time_against_size(rows, title=title, theme=theme)

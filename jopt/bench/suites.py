@@ -16,7 +16,7 @@ import jax
 from jopt import validate
 from jopt.bench import circumstances
 from jopt.bench.measurements import FILE, Header, Row
-from jopt.bench.turns import Heat, Report, copy_rate, most_rounds, run_heats
+from jopt.bench.turns import Heat, Report, copy_rate, flop_rate, most_rounds, run_heats
 
 PACKAGES = ("jax", "jaxlib", "optax", "optimistix", "jaxopt", "scipy", "torch", "sif2jax")
 """Packages whose versions a header names, where they are installed."""
@@ -116,10 +116,10 @@ def run_suite(suite: Suite, scope: Scope, path: Path | None = None, report: Repo
     """
     heats = chosen(suite, scope)
     jax.config.update("jax_enable_x64", scope.precision == "float64")
-    rate = copy_rate() if suite.limited else None
+    rates = (copy_rate(), flop_rate()) if suite.limited else (None, None)
     rounds = max((most_rounds(heat, scope.rounds) for heat in heats), default=0)
     asked = (suite.name, scope.precision, scope.quick, rounds)
-    header = Header(*asked, circumstances.device(), circumstances.versions(PACKAGES), circumstances.commit(), rate)
+    header = Header(*asked, circumstances.device(), circumstances.versions(PACKAGES), circumstances.commit(), *rates)
     if path is not None:
         FILE.append(path, header)
     rows = []

@@ -33,7 +33,12 @@ LONGEST_TEXT = 200
 COPIED = 64_000_000
 """Float32 numbers copied to measure the copy rate: 256 MB, several times what the last cache of a GPU holds."""
 
-COPY_ROUNDS = 15
+MULTIPLIED = {"cpu": 1024}
+"""Rows of the square matrices multiplied to measure the rate of operations, by platform."""
+
+MULTIPLIED_ELSEWHERE = 8192
+
+RATE_ROUNDS = 15
 
 
 class Absent(Exception):
@@ -72,11 +77,13 @@ class Contender(NamedTuple):
       name: such as "jopt adam".
       prepare: makes it ready; called once, when the heat begins, and may raise, `Absent` where it has no place.
       least_bytes: that one unit of its work must move, 0 where that is not what limits it.
+      flops: operations in one unit of its work, 0 where nobody counted.
     """
 
     name: str
     prepare: Callable[[], Ready]
     least_bytes: int = 0
+    flops: int = 0
 
 
 class Heat(NamedTuple):
@@ -191,9 +198,23 @@ def copy_rate(count: int = COPIED) -> float:
     """
     # A factor that is not one, so that the copy is not optimised away; the memory of the last run is written to again.
     ready = chained(lambda x: x * jnp.float32(1.0000001), jnp.ones(count, jnp.float32))
+    return 2 * count * jnp.dtype(jnp.float32).itemsize / _median_seconds(ready)
+
+
+def flop_rate(rows: int | None = None) -> float:
+    """Return the operations a second of a product of square float32 matrices as JAX multiplies them, the median of some.
+
+    Args:
+      rows: of the matrices, >= 1; None means enough for the device.
+    """
+    rows = rows or MULTIPLIED.get(jax.default_backend(), MULTIPLIED_ELSEWHERE)
+    ready = chained(jnp.matmul, jnp.ones((rows, rows), jnp.float32), jnp.eye(rows, dtype=jnp.float32))
+    return 2 * rows**3 / _median_seconds(ready)
+
+
+def _median_seconds(ready: Ready) -> float:
     repeats = _warmed_up(ready)
-    seconds = sorted(_elapsed(ready, repeats) / repeats for _ in range(COPY_ROUNDS))
-    return 2 * count * jnp.dtype(jnp.float32).itemsize / seconds[COPY_ROUNDS // 2]
+    return sorted(_elapsed(ready, repeats) / repeats for _ in range(RATE_ROUNDS))[RATE_ROUNDS // 2]
 
 
 def _tell(report: Report | None, total: int, before: int, i: int, what: str) -> None:
@@ -205,7 +226,8 @@ def _run(suite: str, heat: Heat, rounds: int, tell: Callable[[int, str], None]) 
     ready, repeats, errors = _made_ready(heat, tell)
     seconds = _turns(heat, ready, repeats, errors, rounds)
     for contender in heat.contenders:
-        row = Row(suite, heat.case, heat.size, contender.name, heat.unit, least_bytes=contender.least_bytes)
+        row = Row(suite, heat.case, heat.size, contender.name, heat.unit)
+        row = row._replace(least_bytes=contender.least_bytes, flops=contender.flops)
         if contender.name in errors:
             yield row._replace(error=errors[contender.name])
         elif contender.name in ready:

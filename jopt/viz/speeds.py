@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = (8.6, 5.0)  # width and height of a picture, inches
-_LINE = 0.34  # height of a line of the roofline, inches
+_ROOF = 3.6  # height of the roof, inches
+_LINE = 0.34  # height of a line below it, inches
 _SLOPES = {1.0: "n", 2.0: "n^2"}  # growth of the guides, and how it is written
 _PALE = 0.18  # opacity of a band
 _ROOM = 1.25  # ground to the right of the fastest, as a factor
@@ -67,51 +68,105 @@ def time_against_size(
     return canvases.finish(canvas, title)
 
 
-def roofline(rows: Sequence[Any], copy_rate: float | None = None, *, title: str = "", theme: str = "light") -> Figure:
-    """Draw how fast each contender moves the bytes it must, against the rate of a plain copy.
+def roofline(
+    rows: Sequence[Any],
+    copy_rate: float | None = None,
+    flop_rate: float | None = None,
+    *,
+    title: str = "",
+    theme: str = "light",
+) -> Figure:
+    """Draw how fast each contender computes and moves the bytes it must, against what the device can.
 
-    Work that only moves memory can be no faster than a copy of as many bytes, which is the line: the roof. A mark is
-    least_bytes over the median of the seconds, a whisker goes from the slowest to the fastest round, and beside it stands the
-    share of the roof that the median reaches. Beyond the line lie figures for data that stay in the cache.
+    Above, for rows whose operations are known: operations a second against intensity, operations a byte that must move.
+    The roof rises with the rate of a plain copy and is level at that of a product of matrices; work under its slope is
+    limited by memory. Below, a line for each contender: least_bytes over the median of the seconds, a whisker from the
+    slowest to the fastest round, the rate of a plain copy, and the share of it that the median reaches. Beyond the roof
+    lie figures for data that stay in the cache.
 
     Args:
-      rows: records with `contender`, `case`, `seconds` (a sequence) and `least_bytes`, such as
-        `jopt.bench.measurements.Row`; those without seconds or bytes are left out.
-      copy_rate: bytes a second read and written by a plain copy, measured in the same run, > 0; None leaves out the line.
+      rows: records with `contender`, `case`, `seconds` (a sequence), `least_bytes` and perhaps `flops`, such as
+        `jopt.bench.measurements.Row`; those without seconds or bytes are left out, those without flops above.
+      copy_rate: bytes a second read and written by a plain copy, measured in the same run, > 0; None leaves out the roof.
+      flop_rate: operations a second of a product of matrices, likewise; None leaves out the level part.
       title: a line above the picture.
       theme: "light" or "dark".
 
     Raises:
-      ValueError: if no row has both.
+      ValueError: if no row has seconds and bytes.
       ImportError: if matplotlib is not installed.
 
     Reference:
       Williams, Waterman, Patterson (2009), Roofline: an insightful visual performance model for multicore architectures,
-      doi:10.1145/1498765.1498785 (the part of it left of the ridge, where memory is the limit).
+      doi:10.1145/1498765.1498785.
     """
     kept = [row for row in rows if row.least_bytes > 0 and len(row.seconds)]
     canvases.some("roofline", "rows", kept, "row with bytes and seconds")
-    names = list(dict.fromkeys(row.contender for row in kept))
-    cases = list(dict.fromkeys(row.case for row in kept))
-    canvas = canvases.begin("roofline", theme, (_SIZE[0], 1.9 + _LINE * len(names)))
-    axes = canvas.axes[0, 0]
-    for index, case in enumerate(cases):
-        own = [row for row in kept if row.case == case]
+    counted = [row for row in kept if getattr(row, "flops", 0) > 0]
+    heights = [_ROOF] * bool(counted) + [1.6 + _LINE * len({row.contender for row in kept})]
+    size = (_SIZE[0], 0.3 + sum(heights))
+    canvas = canvases.begin("roofline", theme, size, len(heights), gridspec_kw={"height_ratios": heights})
+    cases = {
+        case: canvas.look(i) | {"linestyle": "none"} for i, case in enumerate(dict.fromkeys(row.case for row in kept))
+    }
+    if counted:
+        _intensities(canvas, canvas.axes[0, 0], counted, cases, copy_rate, flop_rate)
+    _shares(canvas, canvas.axes[-1, 0], kept, cases, copy_rate)
+    canvas.figure.legend(
+        *canvas.axes[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
+    return canvases.finish(canvas, title)
+
+
+def _intensities(
+    canvas: Canvas,
+    axes: Axes,
+    rows: Sequence[Any],
+    cases: Mapping[str, Any],
+    copy_rate: float | None,
+    flop_rate: float | None,
+) -> None:
+    """Draw operations a second against operations a byte, and the roof."""
+    named: dict[float, dict[str, None]] = {}  # what has which intensity, in order
+    for case, look in cases.items():
+        own = [row for row in rows if row.case == case]
+        where = [row.flops / row.least_bytes for row in own]
+        rates = [sorted(row.flops / seconds / 1e9 for seconds in row.seconds) for row in own]
+        axes.vlines(where, [r[0] for r in rates], [r[-1] for r in rates], color=look["color"], zorder=2)
+        axes.plot(where, [statistics.median(r) for r in rates], zorder=3, **look)
+        for x, row in zip(where, own, strict=True):
+            named.setdefault(round(x, 6), {})[row.contender.split()[-1]] = None
+    axes.set(xscale="log", yscale="log", xlabel="operations a byte that must move", ylabel="operations, G/s")
+    left, right = min(named) / 2, max(named) * 4
+    if copy_rate is not None:
+        ridge = math.inf if flop_rate is None else flop_rate / copy_rate
+        ends = [left, right] if flop_rate is None else sorted([left, ridge, max(right, 2 * ridge)])
+        roof = [min(x, ridge) * copy_rate / 1e9 for x in ends]
+        axes.plot(ends, roof, color=canvas.theme.text, linewidth=1.4, label="_roof", zorder=1)
+    axes.set_ylim(axes.get_ylim()[0] / 4, axes.get_ylim()[1])
+    look = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 8, "color": canvas.theme.text}
+    for x, names in named.items():
+        axes.annotate(f" {', '.join(names)}", (x, 0.0), xycoords=("data", "axes fraction"), **look)
+    canvases.grid(canvas, axes)
+
+
+def _shares(canvas: Canvas, axes: Axes, rows: Sequence[Any], cases: Mapping[str, Any], copy_rate: float | None) -> None:
+    """Draw the bytes a second of each contender on a line of its own, and the rate of a copy."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    for index, (case, look) in enumerate(cases.items()):
+        own = [row for row in rows if row.case == case]
         # Cases of one contender lie side by side within its line.
         heights = [names.index(row.contender) + 0.6 * ((index + 0.5) / len(cases) - 0.5) for row in own]
         rates = [_rates(row) for row in own]
-        axes.hlines(
-            heights, [min(r) for r in rates], [max(r) for r in rates], color=canvas.look(index)["color"], zorder=2
-        )
-        looks = canvas.look(index) | {"linestyle": "none"}
+        axes.hlines(heights, [min(r) for r in rates], [max(r) for r in rates], color=look["color"], zorder=2)
         middle = [statistics.median(r) for r in rates]
-        axes.plot(middle, heights, label=case, zorder=3, **looks)
+        axes.plot(middle, heights, label=case, zorder=3, **look)
         for rate, height, all_rates in zip(middle, heights, rates, strict=True):
             if copy_rate is None:
                 break
-            share = f"{1e9 * rate / copy_rate:.2f}   "
-            axes.text(min(all_rates), height, share, color=canvas.theme.text, ha="right", va="center", fontsize=8)
-    fastest = max(max(_rates(row)) for row in kept)
+            share = f"   {1e9 * rate / copy_rate:.2f}"
+            axes.text(max(all_rates), height, share, color=canvas.theme.text, ha="left", va="center", fontsize=8)
+    fastest = max(max(_rates(row)) for row in rows)
     axes.set_xlim(0.0, _ROOM * max(fastest, (copy_rate or 0.0) / 1e9))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), names)
@@ -121,8 +176,6 @@ def roofline(rows: Sequence[Any], copy_rate: float | None = None, *, title: str 
         axes.axvline(
             copy_rate / 1e9, color=canvas.theme.text, linewidth=1.4, label=f"plain copy, {copy_rate / 1e9:.3g} GB/s"
         )
-    canvas.figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return canvases.finish(canvas, title)
 
 
 def _rates(row: Any) -> list[float]:

@@ -32,6 +32,7 @@ def test_errors_are_of_small_sizes_alone():
 def test_bytes_are_those_of_reading_the_pairs_twice():
     for heat in directions.heats(Scope()):
         assert {contender.least_bytes for contender in heat.contenders} == {16 * 10 * heat.size}
+        assert {contender.flops for contender in heat.contenders} == {8 * 10 * heat.size}
     (heat,) = directions.heats_of([100], "float64")
     assert heat.contenders[0].least_bytes == 32 * 10 * 100
 

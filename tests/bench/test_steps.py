@@ -20,6 +20,15 @@ def test_least_bytes_count_each_array_of_the_state_twice(name, factor):
     assert steps.least_bytes(steps.RECIPES[name], 1000, "float64") == factor * 8 * 1000
 
 
+# Multiplications, additions and divisions on paper: x - a g; m = b m + g before it; Adam's 3 for m, 4 for v, 2 to correct
+# both, and eps, the quotient, the rate and the sum.
+@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("momentum", 4), ("adam", 13)])
+def test_operations_are_those_on_paper(name, count):
+    assert steps.flops(name) == count
+    heat = next(heat for heat in steps.heats(Scope(quick=True)) if heat.case.startswith("adam"))
+    assert {contender.flops for contender in heat.contenders} == {13 * heat.size}
+
+
 def test_the_tree_is_a_transformer_of_the_size_asked_for():
     shapes = steps.transformer(16_000_000, steps.LAYERS)
     leaves = steps._leaves(shapes)

@@ -241,6 +241,13 @@ def test_a_roofline_names_by_colour_only_what_the_contender_does_not_say():
     assert figure.axes[0].get_legend_handles_labels()[1][:2] == ["leaf 8", "tree 8"]
 
 
+def test_a_roofline_is_level_at_the_rate_of_operations():
+    header = HEADER._replace(copy_rate=4e9, flop_rate=16e9)
+    rows = (row("leaf 8", "jopt adam", (1.0, 2.0), least_bytes=8, flops=4),)
+    roof = suite_pictures.picture(QUIET, Measured(header, rows), "light").axes[0].get_lines()[-1]
+    assert list(roof.get_ydata()) == [1.0, 16.0, 16.0]
+
+
 def test_every_suite_is_under_its_own_name_and_lists_its_cases_without_running():
     for name, suite in registry.SUITES.items():
         assert suite.name == name

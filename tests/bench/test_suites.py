@@ -27,6 +27,7 @@ FAKE = Suite("fake", "Nothing.", fake_heats, limited=True)
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
     monkeypatch.setattr(suites, "copy_rate", lambda: 5.0)
+    monkeypatch.setattr(suites, "flop_rate", lambda: 7.0)
     monkeypatch.setattr(suites.circumstances, "commit", lambda: "abc")
     yield
     jax.config.update("jax_enable_x64", True)
@@ -81,7 +82,7 @@ def test_a_run_is_recorded_line_by_line(tmp_path):
     assert [len(row.seconds) for row in measured.rows] == [2, 2, 2]
     header = measured.header
     assert (header.suite, header.precision, header.quick, header.rounds) == ("fake", "float32", False, 2)
-    assert (header.copy_rate, header.commit) == (5.0, "abc")
+    assert (header.copy_rate, header.flop_rate, header.commit) == (5.0, 7.0, "abc")
     assert {"python", "jopt", "jax"} <= set(header.versions)
     assert header.device == f"cpu x {jax.device_count()}"
 
@@ -95,7 +96,8 @@ def test_the_header_tells_the_rounds_that_were_run():
 
 
 def test_without_a_file_nothing_is_kept_and_only_limited_suites_measure_the_copy():
-    assert run_suite(FAKE._replace(limited=False), Scope(rounds=1)).header.copy_rate is None
+    header = run_suite(FAKE._replace(limited=False), Scope(rounds=1)).header
+    assert (header.copy_rate, header.flop_rate) == (None, None)
 
 
 @pytest.mark.parametrize("precision", suites.PRECISIONS)

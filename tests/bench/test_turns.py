@@ -41,7 +41,7 @@ def fake(name, log, clock, ticks, **figures):
         log.append(name)
         clock.now += ticks.pop(0) if len(ticks) > 1 else ticks[0]
 
-    return Contender(name, lambda: Ready(run, 0.5, 0.25, 7, figures), least_bytes=11)
+    return Contender(name, lambda: Ready(run, 0.5, 0.25, 7, figures), least_bytes=11, flops=13)
 
 
 def test_turns_go_back_and_forth_and_begin_with_each_in_turn(clock):
@@ -95,7 +95,7 @@ def test_a_short_run_is_repeated_and_the_figure_is_that_of_one_unit(clock):
 def test_a_row_holds_what_the_contender_told(clock):
     heat = Heat("case", 3, "step", (fake("a", [], clock, [1.0, 1.0, 1.0, 3.0], loss=0.5),))
     (row,) = run_heats("suite", [heat], rounds=2)
-    assert row == turns.Row("suite", "case", 3, "a", "step", (1.0, 3.0), 0.5, 0.25, 7, 11, {"loss": 0.5})
+    assert row == turns.Row("suite", "case", 3, "a", "step", (1.0, 3.0), 0.5, 0.25, 7, 11, 13, {"loss": 0.5})
 
 
 def broken(at):
@@ -226,6 +226,19 @@ def test_copy_rate_counts_what_is_read_and_what_is_written(clock, monkeypatch):
     monkeypatch.setattr(turns, "chained", chained)
     assert turns.copy_rate(100) == pytest.approx(2 * 400 / (turns.LEAST_S / 2))
     assert math.isfinite(turns.copy_rate(1))
+    assert turns.flop_rate(50) == pytest.approx(2 * 50**3 / (turns.LEAST_S / 2))
+
+
+def test_products_of_matrices_give_the_rate_of_operations(monkeypatch):
+    asked = []
+    monkeypatch.setattr(turns, "_median_seconds", lambda ready: asked.append(ready.run()) or 0.5)
+    assert turns.flop_rate(8) == 2 * 8**3 / 0.5
+    np.testing.assert_array_equal(asked[0], np.ones((8, 8)))
+    monkeypatch.setattr(turns, "MULTIPLIED", {jax.default_backend(): 4})
+    assert turns.flop_rate() == 2 * 4**3 / 0.5
+    monkeypatch.setattr(turns, "MULTIPLIED", {})
+    monkeypatch.setattr(turns, "MULTIPLIED_ELSEWHERE", 16)
+    assert turns.flop_rate() == 2 * 16**3 / 0.5
 
 
 def test_a_contender_that_has_no_place_here_leaves_no_row(clock):

@@ -184,6 +184,31 @@ def test_roofline_is_bytes_over_seconds_below_the_copy():
     assert round(tree[0]) == 1
 
 
+COUNTED = [
+    planar.row("optax adam", 1, 2.0, 4.0, 3.0, least_bytes=6 * 10**9, flops=3 * 10**9),
+    planar.row("jopt adam", 1, 1.0, least_bytes=6 * 10**9, flops=3 * 10**9),
+    planar.row("jopt sgd", 1, 0.5, case="tree", least_bytes=4 * 10**9, flops=10**9), BYTES[1],
+]  # fmt: skip
+
+
+def test_roofline_is_operations_over_seconds_at_operations_over_bytes_below_the_roof():
+    above, below = viz.roofline(COUNTED, 4e9, 16e9).axes
+    leaf, tree, roof = above.get_lines()
+    np.testing.assert_array_equal(leaf.get_xydata(), [[0.5, 1.0], [0.5, 3.0]])
+    np.testing.assert_array_equal(tree.get_xydata(), [[0.25, 2.0]])
+    whisker = above.collections[0].get_segments()[0]
+    np.testing.assert_array_equal(whisker, [[0.5, 0.75], [0.5, 1.5]])
+    # Bytes times the rate of a copy up to 16 / 4 operations a byte, from there on that of a product of matrices.
+    np.testing.assert_array_equal(roof.get_xydata(), [[0.125, 0.5], [4.0, 16.0], [8.0, 16.0]])
+    assert {text.get_text().strip(): text.xy[0] for text in above.texts} == {"adam": 0.5, "sgd": 0.25}
+    assert len(below.get_yticklabels()) == 3
+    slope = viz.roofline(COUNTED, 4e9).axes[0].get_lines()[-1]
+    np.testing.assert_array_equal(slope.get_xydata(), [[0.125, 0.5], [2.0, 8.0]])
+    low = viz.roofline(COUNTED, 4e9, 4e8).axes[0].get_lines()[-1]
+    np.testing.assert_allclose(low.get_xydata(), [[0.1, 0.4], [0.125, 0.4], [2.0, 0.4]])
+    assert len(viz.roofline(COUNTED).axes[0].get_lines()) == 2
+
+
 def test_roofline_without_a_measured_copy_has_no_roof():
     (axes,) = viz.roofline(BYTES).axes
     assert set(curves(axes)) == {"leaf", "tree"}
