@@ -39,8 +39,7 @@ class Format(NamedTuple):
         """Return the record that `to_line` wrote.
 
         Raises:
-          ValueError: if the line is not JSON, or not of this schema.
-          TypeError: if a field is missing or unknown.
+          ValueError: if the line is not JSON, not of this schema, or a field is missing or unknown.
         """
         fields = json.loads(line)
         kind = fields.pop("kind", None) if isinstance(fields, dict) else None
@@ -62,7 +61,7 @@ class Format(NamedTuple):
         for number, line in enumerate(text.split("\n")[:-1], 1):  # what follows the last end of line is torn, or empty
             try:
                 records.append(self.from_line(line))
-            except (ValueError, TypeError) as error:
+            except ValueError as error:
                 msg = f"read: line {number} of {path} is no record of {self.what}: {error}"
                 raise ValueError(msg) from None
         headers = tuple(record for record in records if isinstance(record, self.header))
@@ -90,6 +89,16 @@ def number(x: Any) -> Any:
 
 def _restored(record: Any, fields: dict[str, Any]) -> dict[str, Any]:
     """Return fields as their types say: null is NaN where a float belongs, lists are tuples."""
+    unknown = [key for key in fields if key not in record._fields]
+    missing = [key for key in record._fields if key not in fields and key not in record._field_defaults]
+    if unknown or missing:
+        told = (
+            f"lacks {', '.join(missing)}"
+            if missing
+            else f"holds {', '.join(unknown)}, which this version does not know"
+        )
+        msg = f"from_line: a {record.__name__.lower()} {told}."
+        raise ValueError(msg)
     kinds = get_type_hints(record)
     made = {}
     for key, value in fields.items():

@@ -63,22 +63,23 @@ def test_a_torn_last_line_is_dropped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "why"),
     [
-        "",
-        "no json",
-        "[1]",
-        '{"kind": "header", "schema": 2, "name": "h", "known": {}}',
-        '{"kind": "header", "name": "h", "known": {}}',
-        '{"kind": "row"}',
-        '{"kind": "row", "name": "r", "colour": 1}',
-        '{"kind": "other"}',
+        ("", "Expecting value"),
+        ("no json", "Expecting value"),
+        ("[1]", "not a line of a test of schema 3"),
+        ('{"kind": "header", "schema": 2, "name": "h", "known": {}}', "not a line of a test of schema 3"),
+        ('{"kind": "header", "name": "h", "known": {}}', "not a line of a test of schema 3"),
+        ('{"kind": "header", "schema": 3, "name": "h"}', "a header lacks known"),
+        ('{"kind": "row"}', "a row lacks name"),
+        ('{"kind": "row", "name": "r", "colour": 1}', "a row holds colour, which this version does not know"),
+        ('{"kind": "other"}', "not a line of a test of schema 3"),
     ],
 )
-def test_a_line_of_something_else_is_refused_naming_it(tmp_path, line):
+def test_a_line_of_something_else_is_refused_naming_it(tmp_path, line, why):
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{FILE.to_line(HEADER)}\n{line}\n{FILE.to_line(ROW)}\n")
-    with pytest.raises(ValueError, match=r"line 2 of .*rows.jsonl is no record of a test"):
+    with pytest.raises(ValueError, match=rf"line 2 of .*rows.jsonl is no record of a test: .*{why}"):
         FILE.read(path)
 
 
