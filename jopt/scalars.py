@@ -43,7 +43,7 @@ def combined(operation: Callable[[Any, Any], Any], terms: list[jax.Array], zero:
         return functools.reduce(operation, terms, zero)
     if len(terms) < MANY_TERMS:
         return settled(functools.reduce(operation, terms, zero), _witness(terms[0]))
-    return _behind_a_branch(operation, zero, *terms)
+    return _traced_once(operation, zero, *terms)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -75,6 +75,10 @@ def _behind_a_branch(operation: Callable[[Any, Any], Any], zero: jax.Array, *ter
 def _derivative_without_a_branch(operation: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     _, tangent = jax.jvp(lambda zero, *terms: functools.reduce(operation, terms, zero), primals, tangents)
     return _behind_a_branch(operation, *primals), tangent
+
+
+# Totals of like terms are traced once a process.
+_traced_once = jax.jit(_behind_a_branch, static_argnums=0, inline=True)
 
 
 def _witness(x: jax.Array) -> jax.Array:
